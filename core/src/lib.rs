@@ -1,0 +1,142 @@
+//! Mercurio's core: the store, the log's writer, and the gRPC services on them.
+//!
+//! [`Core::open`] opens a data directory and starts the writer; [`serve`] answers gRPC on a bound
+//! listener until it is told to end.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`entry`], [`topic`], [`clock`] | the domain |
+//! | [`store`] | the embedded log and its view, on sled |
+//! | [`writer`], [`sweeper`] | the one writer; retention |
+//! | [`hub`] | from the writer to live readers |
+//! | `grpc` | the services |
+//! | [`settings`], [`metrics`] | what can be set, and what is counted |
+
+#![warn(missing_docs)]
+
+pub mod clock;
+pub mod entry;
+mod grpc;
+pub mod hub;
+pub mod metrics;
+pub mod settings;
+pub mod store;
+pub mod sweeper;
+pub mod topic;
+pub mod writer;
+
+use std::{io, sync::Arc, time::Duration};
+
+use mercurio_auth::Verifier;
+use prometheus_client::registry::Registry;
+use thiserror::Error;
+use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+pub use grpc::ServeError;
+pub use settings::{CoreSettings, HubSettings, Limits, Transport};
+pub use store::{Retention, StoreError, StoreSettings};
+pub use writer::WriterSettings;
+
+use hub::Hub;
+use metrics::Metrics;
+use store::Store;
+use sweeper::Sweeper;
+use writer::{Writer, WriterHandle};
+
+/// An open data directory with its writer, not served yet.
+pub struct Core {
+    settings: CoreSettings,
+    metrics: Arc<Metrics>,
+    store: Store,
+    hub: Arc<Hub>,
+    writer: Writer,
+    running: Running,
+}
+
+/// The threads behind a core.
+struct Running {
+    sweeper: Sweeper,
+    writer: WriterHandle,
+}
+
+/// Why a core can't be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The store: what it says names what to do.
+    #[error("open the store: {0}")]
+    Store(#[from] StoreError),
+    /// A thread can't be started.
+    #[error("start a thread: {0}")]
+    Thread(#[from] io::Error),
+}
+
+impl Core {
+    /// Opens the data directory and starts the writer and retention. Blocks, seconds on a large
+    /// directory.
+    ///
+    /// # Errors
+    /// The data directory is in use, of a later version, damaged or out of reach.
+    pub fn open(settings: CoreSettings, registry: &mut Registry) -> Result<Self, OpenError> {
+        let metrics = Arc::new(Metrics::default());
+        metrics.register(registry);
+        let store =
+            Store::open(&settings.data_dir, settings.store.clone(), settings.retention)?;
+        let last = store.last_sequence();
+        let hub = Arc::new(Hub::with(last, settings.hub.clone(), metrics.clone()));
+        let (writer, handle) =
+            Writer::start(store.clone(), hub.clone(), &settings.writer, metrics.clone())?;
+        let sweeper = Sweeper::start(
+            store.clone(),
+            handle.sweeps(),
+            metrics.clone(),
+            settings.store.sweep_interval,
+        )?;
+        let running = Running { sweeper, writer: handle };
+        tracing::info!(data_dir = %settings.data_dir.display(), last, "the store is open");
+        Ok(Self { settings, metrics, store, hub, writer, running })
+    }
+}
+
+/// Serves gRPC on the listener until `shutdown` is cancelled; returns when every stream has ended,
+/// what was accepted is stored, and the store is flushed. Open streams don't hold it up.
+///
+/// # Errors
+/// The server can't be set up, or fails.
+pub async fn serve(
+    core: Core,
+    listener: TcpListener,
+    verifier: Arc<Verifier>,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    let Core { settings, metrics, store, hub, writer, running } = core;
+    let grace = settings.shutdown_grace;
+    let context = Arc::new(grpc::Context {
+        store,
+        writer,
+        hub,
+        metrics,
+        reads: Arc::new(Semaphore::new(settings.transport.reads)),
+        limits: settings.limits,
+        transport: settings.transport,
+        verifier,
+        streams: grpc::Streams::default(),
+        shutdown,
+    });
+    let served = grpc::serve(context, listener, grace / 2).await;
+    running.stop(grace / 2).await;
+    served
+}
+
+impl Running {
+    /// Ends retention, then the writer, who still writes what waits.
+    async fn stop(self, patience: Duration) {
+        let Self { sweeper, writer } = self;
+        // It waits for the step it is in, which may be a long one; the writer doesn't need it.
+        let swept = tokio::task::spawn_blocking(move || drop(sweeper));
+        writer.stop().await;
+        if timeout(patience, swept).await.is_err() {
+            tracing::warn!("retention is still in a step; it is left to itself");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! From a genuine token's claims to an identity.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Map, Value};
+
+use crate::error::{ClaimError, ClaimProblem, TokenError};
+use crate::identity::{Identity, SCOPE_ANY, SCOPE_PUBLISH, check_user};
+use crate::rules::ClaimRules;
+
+/// The last second of the year 9999. No date is later: the type for moments ends somewhere, and a
+/// deadline computed from one must not overflow anywhere downstream.
+pub(crate) const LAST_SECOND: u64 = 253_402_300_799;
+
+/// The claims of a token whose signature is right.
+pub(crate) struct Claims(Map<String, Value>);
+
+impl Claims {
+    pub(crate) fn parse(json: &[u8]) -> Result<Self, TokenError> {
+        serde_json::from_slice(json)
+            .map(Self)
+            .map_err(|_| TokenError::Malformed)
+    }
+
+    /// Checks the claims by the rules, at that moment.
+    pub(crate) fn identity(
+        &self,
+        rules: &ClaimRules,
+        now: SystemTime,
+    ) -> Result<Identity, TokenError> {
+        let expires_at = self.expires_at(rules)?;
+        if expires_at.is_some_and(|end| now >= end) {
+            return Err(TokenError::Expired);
+        }
+        self.check_begun(rules, now)?;
+        self.check_issuer(rules)?;
+        self.check_audience(rules)?;
+        let user = self.user(rules)?;
+        let scopes = self.scopes()?;
+        Ok(Identity {
+            expires_at,
+            publish: scopes.contains(&SCOPE_PUBLISH) || rules.publishers.contains(&user),
+            any: scopes.contains(&SCOPE_ANY),
+            user,
+        })
+    }
+
+    /// The moment from which the token is refused.
+    fn expires_at(&self, rules: &ClaimRules) -> Result<Option<SystemTime>, TokenError> {
+        match self.date("exp")? {
+            Some(exp) => Ok(Some(later(exp, rules.leeway))),
+            None if rules.allow_missing_exp => Ok(None),
+            None => Err(ClaimError::new("exp", ClaimProblem::Missing).into()),
+        }
+    }
+
+    fn check_begun(&self, rules: &ClaimRules, now: SystemTime) -> Result<(), TokenError> {
+        match self.date("nbf")? {
+            Some(nbf) if later(now, rules.leeway) < nbf => Err(TokenError::NotYetValid),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_issuer(&self, rules: &ClaimRules) -> Result<(), TokenError> {
+        match &rules.issuer {
+            Some(issuer) if self.0.get("iss").and_then(Value::as_str) != Some(issuer) => {
+                Err(TokenError::Issuer)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_audience(&self, rules: &ClaimRules) -> Result<(), TokenError> {
+        let Some(audience) = rules.audience.as_deref() else {
+            return Ok(());
+        };
+        let named = match self.0.get("aud") {
+            Some(Value::String(aud)) => aud == audience,
+            Some(Value::Array(auds)) => auds.iter().any(|aud| aud.as_str() == Some(audience)),
+            _ => false,
+        };
+        if named {
+            Ok(())
+        } else {
+            Err(TokenError::Audience)
+        }
+    }
+
+    fn user(&self, rules: &ClaimRules) -> Result<String, ClaimError> {
+        let refuse = |problem| ClaimError::new(&rules.user_claim, problem);
+        let user = match self.0.get(&rules.user_claim) {
+            None | Some(Value::Null) => return Err(refuse(ClaimProblem::Missing)),
+            Some(Value::String(user)) => user.clone(),
+            // A fraction, or more than 64 bits, has no one decimal text.
+            Some(Value::Number(number)) if number.is_u64() || number.is_i64() => number.to_string(),
+            Some(_) => return Err(refuse(ClaimProblem::NotAUser)),
+        };
+        check_user(&user).map_err(refuse)?;
+        Ok(user)
+    }
+
+    /// The scopes: one string with spaces between them, or an array.
+    fn scopes(&self) -> Result<Vec<&str>, ClaimError> {
+        let refuse = || ClaimError::new("scope", ClaimProblem::NotAScope);
+        match self.0.get("scope") {
+            None | Some(Value::Null) => Ok(Vec::new()),
+            Some(Value::String(scopes)) => Ok(scopes.split_ascii_whitespace().collect()),
+            Some(Value::Array(scopes)) => scopes
+                .iter()
+                .map(|scope| scope.as_str().ok_or_else(refuse))
+                .collect(),
+            Some(_) => Err(refuse()),
+        }
+    }
+
+    /// A date: seconds since 1970, whole or not, negative before (RFC 7519, section 2).
+    fn date(&self, claim: &str) -> Result<Option<SystemTime>, ClaimError> {
+        let refuse = |problem| ClaimError::new(claim, problem);
+        let Some(value) = self.0.get(claim) else {
+            return Ok(None);
+        };
+        let since = if let Some(seconds) = value.as_u64() {
+            Duration::from_secs(seconds)
+        } else {
+            let seconds = value.as_f64().ok_or(refuse(ClaimProblem::NotADate))?;
+            // Before 1970 is past, how far does not matter: it counts as 1970.
+            Duration::try_from_secs_f64(seconds.max(0.0))
+                .map_err(|_| refuse(ClaimProblem::OutOfRange))?
+        };
+        if since > Duration::from_secs(LAST_SECOND) {
+            return Err(refuse(ClaimProblem::OutOfRange));
+        }
+        // Can't overflow: it is no later than the last second.
+        Ok(Some(SystemTime::UNIX_EPOCH + since))
+    }
+}
+
+/// `moment` and a little more, but no later than the last second.
+fn later(moment: SystemTime, by: Duration) -> SystemTime {
+    let last = SystemTime::UNIX_EPOCH + Duration::from_secs(LAST_SECOND);
+    moment.checked_add(by).map_or(last, |sum| sum.min(last))
+}

@@ -1,0 +1,61 @@
+//! Who a verified token says somebody is, and what they may do.
+
+use std::time::{Duration, SystemTime};
+
+use crate::error::ClaimProblem;
+
+/// The scope to publish.
+pub const SCOPE_PUBLISH: &str = "notifications:publish";
+
+/// The scope to act for any recipient, as services and the gateway itself do.
+pub const SCOPE_ANY: &str = "notifications:any";
+
+/// The most bytes a user's id has; the same as a recipient's.
+pub const MAX_USER_BYTES: usize = 128;
+
+/// What a verified token says. Only a [`crate::Verifier`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The user's id: 1..=128 bytes without control characters. An integer claim is its decimal
+    /// text, so `666` and `"666"` are the same user.
+    pub user: String,
+    /// From this moment on the token is refused, and a stream it opened ends: `exp`, plus the
+    /// leeway where one is configured. `None`: it never expires.
+    pub expires_at: Option<SystemTime>,
+    pub(crate) publish: bool,
+    pub(crate) any: bool,
+}
+
+impl Identity {
+    /// Whether they may publish: by the scope, or as a configured publisher.
+    #[must_use]
+    pub fn may_publish(&self) -> bool {
+        self.publish
+    }
+
+    /// Whether they may read and mark `user`'s notifications: their own, or anyone's by the scope.
+    #[must_use]
+    pub fn may_act_for(&self, user: &str) -> bool {
+        self.any || self.user == user
+    }
+
+    /// How long the token lives on after `now`, zero if it has expired; `None`: for ever.
+    #[must_use]
+    pub fn remaining(&self, now: SystemTime) -> Option<Duration> {
+        self.expires_at
+            .map(|end| end.duration_since(now).unwrap_or_default())
+    }
+}
+
+/// Whether `user` can be a user's id.
+pub(crate) fn check_user(user: &str) -> Result<(), ClaimProblem> {
+    if user.is_empty() {
+        Err(ClaimProblem::Empty)
+    } else if user.len() > MAX_USER_BYTES {
+        Err(ClaimProblem::TooLong)
+    } else if user.chars().any(char::is_control) {
+        Err(ClaimProblem::ControlCharacter)
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,154 @@
+//! The domain: what stands in the log and what readers are given.
+//!
+//! Values are validated where they enter (`grpc/validate.rs`); in here a wrong one can't be
+//! written down. Times are milliseconds since the Unix epoch.
+
+use std::{fmt, sync::Arc};
+
+/// An entry's place in the log: from 1, strictly increasing, never reused. 0 is "before all".
+pub type Sequence = u64;
+
+/// Milliseconds since the Unix epoch.
+pub type Millis = u64;
+
+/// The most bytes a recipient's id has.
+pub const RECIPIENT_ID_MAX: usize = 128;
+
+/// A user's id: 1..=128 bytes of UTF-8 without control characters. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecipientId(Arc<str>);
+
+impl RecipientId {
+    /// `None` unless `id` has 1..=128 bytes and no control character.
+    #[must_use]
+    pub fn new(id: &str) -> Option<Self> {
+        let fits = (1..=RECIPIENT_ID_MAX).contains(&id.len());
+        (fits && !id.chars().any(char::is_control)).then(|| Self(id.into()))
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for RecipientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Who gets a notification.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// These, each once.
+    Recipients(Arc<[RecipientId]>),
+    /// Everyone, including those who first come later.
+    Everyone,
+}
+
+/// One change in the log. It carries its own time: whoever applies it never looks at a clock.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry {
+    /// A notification for its audience.
+    Published(Audience, Arc<Published>),
+    /// A recipient's notifications marked read or unread.
+    ReadStateSet(ReadStateSet),
+}
+
+/// What was published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// When it was published.
+    pub at: Millis,
+    /// The publishing service.
+    pub source_id: String,
+    /// Idempotency key within `source_id`.
+    pub event_id: String,
+    /// Dot-separated tokens; may be empty.
+    pub topic: Arc<str>,
+    /// The body.
+    pub data: String,
+    /// From when on it is neither delivered, listed nor counted.
+    pub expires_at: Option<Millis>,
+}
+
+/// A request to mark notifications.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadStateSet {
+    /// When it was asked for.
+    pub at: Millis,
+    /// Whose notifications.
+    pub recipient: RecipientId,
+    /// Which of them.
+    pub target: ReadTarget,
+    /// Read or unread.
+    pub read: bool,
+}
+
+/// Which notifications a mark means. Those that are not the recipient's are passed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadTarget {
+    /// These.
+    Ids(Vec<Sequence>),
+    /// All up to this one.
+    UpTo(Sequence),
+}
+
+/// What became of the marks: what every open stream of the user learns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadStateChange {
+    /// The notifications that changed, ascending; empty where `up_to` says it.
+    pub ids: Vec<Sequence>,
+    /// Greater than 0: all up to this id.
+    pub up_to: Sequence,
+    /// Read or unread.
+    pub read: bool,
+    /// The number of unread notifications right after this change.
+    pub unread_count: u64,
+    /// When.
+    pub at: Millis,
+}
+
+/// One applied entry on its way to live readers.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// Its place in the log.
+    pub sequence: Sequence,
+    /// Whom it concerns.
+    pub audience: Audience,
+    /// What changed.
+    pub change: Change,
+}
+
+/// What changed for a reader.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// A notification was published.
+    Published(Arc<Published>),
+    /// Notifications were marked.
+    ReadState(Arc<ReadStateChange>),
+}
+
+/// A notification as one recipient sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Notification {
+    /// The sequence of its entry.
+    pub id: Sequence,
+    /// What was published.
+    pub published: Arc<Published>,
+    /// When the recipient read it.
+    pub read_at: Option<Millis>,
+    /// Published to everyone.
+    pub broadcast: bool,
+}
+
+/// One change of a recipient's feed, read from the store.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FeedChange {
+    /// A notification, as it stands now.
+    Notification(Notification),
+    /// Notifications were marked.
+    ReadState(Arc<ReadStateChange>),
+}

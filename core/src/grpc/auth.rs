@@ -1,0 +1,72 @@
+//! Who calls, and what they may. Every call verifies its own token.
+
+use mercurio_auth::{Identity, SCOPE_ANY, SCOPE_PUBLISH, TokenError};
+use tonic::metadata::MetadataMap;
+
+use crate::entry::RecipientId;
+
+use super::{Context, status::Refusal};
+
+impl Context {
+    /// Whose token the call carries.
+    pub(super) fn identify(&self, metadata: &MetadataMap) -> Result<Identity, Refusal> {
+        let token = bearer(metadata).map_err(Refusal::Token)?;
+        self.verifier.verify(token).map_err(Refusal::Token)
+    }
+
+    /// Whose token the call carries, if they may publish.
+    pub(super) fn publisher(&self, metadata: &MetadataMap) -> Result<Identity, Refusal> {
+        let identity = self.identify(metadata)?;
+        identity.may_publish().then_some(identity).ok_or(Refusal::ScopeMissing(SCOPE_PUBLISH))
+    }
+
+    /// Whose token the call carries, if they may act for any recipient.
+    pub(super) fn service(&self, metadata: &MetadataMap) -> Result<Identity, Refusal> {
+        let identity = self.identify(metadata)?;
+        // Nobody's id is empty: only the scope can allow it.
+        identity.may_act_for("").then_some(identity).ok_or(Refusal::ScopeMissing(SCOPE_ANY))
+    }
+}
+
+/// Refuses a feed that is neither the caller's own nor opened by the scope.
+pub(super) fn check_feed(identity: &Identity, recipient: &RecipientId) -> Result<(), Refusal> {
+    if identity.may_act_for(recipient.as_str()) { Ok(()) } else { Err(Refusal::NotYourFeed) }
+}
+
+fn bearer(metadata: &MetadataMap) -> Result<&str, TokenError> {
+    let mut values = metadata.get_all("authorization").iter();
+    let value = values.next().ok_or(TokenError::Missing)?;
+    if values.next().is_some() {
+        // Which of the two another hop would have looked at is anybody's guess.
+        return Err(TokenError::Malformed);
+    }
+    let value = value.to_str().map_err(|_| TokenError::Malformed)?;
+    let (scheme, token) = value.split_once(' ').ok_or(TokenError::Malformed)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(TokenError::Malformed);
+    }
+    Ok(token.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_stands_behind_the_scheme() {
+        let bearer_of = |value: &str| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("authorization", value.parse().unwrap());
+            bearer(&metadata).map(str::to_owned)
+        };
+        assert_eq!(bearer_of("Bearer a.b.c").as_deref(), Ok("a.b.c"));
+        assert_eq!(bearer_of("bearer  a.b.c ").as_deref(), Ok("a.b.c"));
+        assert_eq!(bearer_of("a.b.c"), Err(TokenError::Malformed));
+        assert_eq!(bearer_of("Basic a.b.c"), Err(TokenError::Malformed));
+        assert_eq!(bearer(&MetadataMap::new()), Err(TokenError::Missing));
+        let mut two = MetadataMap::new();
+        two.append("authorization", "Bearer a".parse().unwrap());
+        two.append("authorization", "Bearer b".parse().unwrap());
+        assert_eq!(bearer(&two), Err(TokenError::Malformed));
+    }
+}

@@ -1,0 +1,154 @@
+//! Connections: a bounded number of them, each of which can be cut.
+//!
+//! A graceful shutdown waits for every connection, and one whose client doesn't read never ends
+//! by itself: nothing of its streams is polled while there is no room to write. Cutting is what
+//! remains then.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::stream::{self, Stream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Sleep, sleep},
+};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::transport::server::Connected;
+
+use crate::{
+    metrics::{Metrics, Raised},
+    settings::Transport,
+};
+
+/// What HTTP/2 begins with has this many bytes.
+const PREFACE_BYTES: usize = 24;
+/// How long accepting rests after an error, such as too many open files.
+const REST: Duration = Duration::from_millis(100);
+
+/// Accepts connections for ever, as many at once as the settings allow.
+pub(super) fn accept(
+    listener: TcpListener,
+    transport: &Transport,
+    metrics: Arc<Metrics>,
+    cut: CancellationToken,
+) -> impl Stream<Item = io::Result<Connection>> + use<> {
+    let room = Arc::new(Semaphore::new(transport.connections));
+    let handshake = transport.handshake_timeout;
+    stream::unfold((listener, room, metrics, cut), move |open| async move {
+        let (listener, room, metrics, cut) = &open;
+        // Never closed.
+        let permit = room.clone().acquire_owned().await.ok()?;
+        let tcp = loop {
+            match listener.accept().await {
+                Ok((tcp, _peer)) => break tcp,
+                Err(error) => {
+                    tracing::warn!(%error, "accept a connection");
+                    sleep(REST).await;
+                }
+            }
+        };
+        if let Err(error) = tcp.set_nodelay(true) {
+            tracing::debug!(%error, "set TCP_NODELAY");
+        }
+        let connection = Connection {
+            tcp,
+            cut: Box::pin(cut.clone().cancelled_owned()),
+            silence: Some((Box::pin(sleep(handshake)), PREFACE_BYTES)),
+            _permit: permit,
+            _shown: Raised::new(&metrics.connections),
+        };
+        Some((Ok(connection), open))
+    })
+}
+
+/// A connection that ends when it is cut, or when its client says nothing at the beginning.
+pub(super) struct Connection {
+    tcp: TcpStream,
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Until when the client must have sent how many more bytes.
+    silence: Option<(Pin<Box<Sleep>>, usize)>,
+    _permit: OwnedSemaphorePermit,
+    _shown: Raised,
+}
+
+impl Connection {
+    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.cut.as_mut().poll(cx).is_ready() {
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the service ended"));
+        }
+        if let Some((deadline, _)) = &mut self.silence
+            && deadline.as_mut().poll(cx).is_ready()
+        {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the client says nothing"));
+        }
+        Ok(())
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = <TcpStream as Connected>::ConnectInfo;
+
+    fn connect_info(&self) -> Self::ConnectInfo {
+        self.tcp.connect_info()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.check(cx)?;
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.tcp).poll_read(cx, buf);
+        if let Some((_, missing)) = &mut self.silence {
+            *missing = missing.saturating_sub(buf.filled().len() - before);
+            if *missing == 0 {
+                self.silence = None;
+            }
+        }
+        polled
+    }
+}
+
+/// Checked here too: a connection that waits for room to write may not be reading.
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.check(cx)?;
+        Pin::new(&mut self.tcp).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.check(cx)?;
+        Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check(cx)?;
+        Pin::new(&mut self.tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+}

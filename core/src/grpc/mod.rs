@@ -1,0 +1,94 @@
+//! The gRPC services: from proto to the domain, to the writer and the store, and back.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `server` | the server: services, health, reflection, shutdown |
+//! | `incoming` | connections: how many, and how they end |
+//! | `ending`, `ends` | what ends a stream: ours by itself, other services' from outside |
+//! | `notifications` | the unary calls |
+//! | `subscribe` | one recipient's stream |
+//! | `relay` | a gateway's stream |
+//! | `auth` | who calls, and what they may |
+//! | `validate`, `page_token` | from proto; all that is wrong is said at once |
+//! | `convert` | to proto |
+//! | `status` | errors to `Status`, the only place |
+
+mod auth;
+mod convert;
+mod ending;
+mod ends;
+mod incoming;
+mod notifications;
+mod page_token;
+mod relay;
+mod server;
+mod status;
+mod streams;
+mod subscribe;
+mod validate;
+
+use std::sync::Arc;
+
+use mercurio_auth::Verifier;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    hub::Hub,
+    metrics::Metrics,
+    settings::{Limits, Transport},
+    store::{Store, StoreError},
+    writer::Writer,
+};
+
+pub use server::ServeError;
+pub(crate) use server::serve;
+
+use status::Refusal;
+pub(crate) use streams::Streams;
+
+/// What the services share.
+pub(crate) struct Context {
+    pub store: Store,
+    pub writer: Writer,
+    pub hub: Arc<Hub>,
+    pub metrics: Arc<Metrics>,
+    pub limits: Limits,
+    pub transport: Transport,
+    pub verifier: Arc<Verifier>,
+    pub streams: Streams,
+    pub reads: Arc<Semaphore>,
+    pub shutdown: CancellationToken,
+}
+
+impl Context {
+    /// Reads the store where blocking is allowed, a bounded number of reads at a time.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let turn = self.reads.clone().acquire_owned();
+        let turn = match tokio::time::timeout(self.transport.read_wait, turn).await {
+            Ok(Ok(turn)) => turn,
+            Ok(Err(_closed)) => return Err(Refusal::ShuttingDown),
+            Err(_elapsed) => return Err(Refusal::ReadsBusy { reads: self.transport.reads }),
+        };
+        let store = self.store.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            // Until it is done, also where the caller has gone.
+            let _turn = turn;
+            read(&store)
+        });
+        match reading.await {
+            Ok(read) => Ok(read?),
+            Err(error) => Err(Refusal::Internal(format!("a read of the store ended: {error}"))),
+        }
+    }
+
+    /// The status of a refusal; counts it, and logs what is our own fault.
+    fn refuse(&self, refusal: Refusal) -> tonic::Status {
+        self.metrics.refused(refusal.reason());
+        refusal.log();
+        refusal.into()
+    }
+}

@@ -1,0 +1,150 @@
+//! A gateway's stream: who is connected comes in, each entry that concerns one of them goes out
+//! once. It pulls, as `subscribe.rs` does; what waits is bounded at the hub.
+
+use std::sync::Arc;
+
+use futures_util::stream::{self, BoxStream, StreamExt};
+use mercurio_proto::v1::{
+    self as pb, relay_request::Message, relay_service_server::RelayService,
+};
+use tonic::{Request, Response, Status, Streaming};
+use tracing::{Instrument, Span};
+
+use crate::{
+    clock,
+    entry::Change,
+    hub::{RelayEvent, RelaySubscription},
+};
+
+use super::{Context, convert, ending::Ending, status::Refusal, streams::OpenRelay, validate};
+
+/// Joins that may wait for their answer; no more is read from the gateway meanwhile.
+const UNANSWERED_JOINS: usize = 4096;
+
+/// `mercurio.v1.RelayService`.
+pub(super) struct Relays(pub Arc<Context>);
+
+#[tonic::async_trait]
+impl RelayService for Relays {
+    type RelayStream = BoxStream<'static, Result<pb::RelayResponse, Status>>;
+
+    async fn relay(
+        &self,
+        request: Request<Streaming<pb::RelayRequest>>,
+    ) -> Result<Response<Self::RelayStream>, Status> {
+        let context = &self.0;
+        open(context, request).map(Response::new).map_err(|refusal| context.refuse(refusal))
+    }
+}
+
+fn open(
+    context: &Arc<Context>,
+    request: Request<Streaming<pb::RelayRequest>>,
+) -> Result<BoxStream<'static, Result<pb::RelayResponse, Status>>, Refusal> {
+    let identity = context.service(request.metadata())?;
+    let relay = Relay {
+        _counted: context.streams.open_relay(&context.limits, &context.metrics)?,
+        hub: context.hub.relay(),
+        requests: Some(request.into_inner()),
+        unanswered: 0,
+        context: context.clone(),
+    };
+    let ending = Ending::new(&identity, &context.shutdown);
+    let span = Span::current();
+    let messages = stream::unfold(Some((relay, ending)), move |open| {
+        async move {
+            let (mut relay, mut ending) = open?;
+            let next = tokio::select! {
+                biased;
+                ended = ending.reached() => Err(relay.context.refuse(ended)),
+                next = relay.next() => next,
+            };
+            match next {
+                Ok(message) => Some((Ok(message), Some((relay, ending)))),
+                Err(status) => Some((Err(status), None)),
+            }
+        }
+        .instrument(span.clone())
+    });
+    Ok(messages.boxed())
+}
+
+/// A relay under way.
+struct Relay {
+    context: Arc<Context>,
+    hub: RelaySubscription,
+    /// `None`: the gateway has said all it will. What it joined stays so.
+    requests: Option<Streaming<pb::RelayRequest>>,
+    unanswered: usize,
+    _counted: OpenRelay,
+}
+
+impl Relay {
+    async fn next(&mut self) -> Result<pb::RelayResponse, Status> {
+        loop {
+            let takes_requests = self.unanswered < UNANSWERED_JOINS;
+            let request = async {
+                match &mut self.requests {
+                    Some(requests) if takes_requests => requests.message().await,
+                    _ => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                // Who joins should not wait behind what others are owed; joins are bounded.
+                biased;
+                request = request => match request? {
+                    Some(request) => {
+                        self.take(request).map_err(|refusal| self.context.refuse(refusal))?;
+                    }
+                    None => self.requests = None,
+                },
+                event = self.hub.next() => {
+                    if let Some(message) = self.message(event) {
+                        return Ok(message);
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, request: pb::RelayRequest) -> Result<(), Refusal> {
+        let limits = &self.context.limits;
+        match request.message {
+            Some(Message::Join(pb::RelayJoin { join_id, recipient_ids })) => {
+                let recipients = validate::relay_ids("join", &recipient_ids, limits)?;
+                let limit = limits.relay_recipients;
+                self.hub.join(join_id, recipients, limit).map_err(|_full| {
+                    Refusal::TooManyStreams { what: "recipients of one relay", limit }
+                })?;
+                self.unanswered += 1;
+            }
+            Some(Message::Leave(pb::RelayLeave { recipient_ids })) => {
+                self.hub.leave(&validate::relay_ids("leave", &recipient_ids, limits)?);
+            }
+            // A later gateway's: what it means can't be done, and leaving it out would be a lie.
+            None => {
+                let mut wrong = validate::Violations::default();
+                wrong.add("message", "unset or unknown; join or leave is needed");
+                return Err(Refusal::Invalid(wrong));
+            }
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, event: RelayEvent) -> Option<pb::RelayResponse> {
+        match &event {
+            RelayEvent::Joined { .. } => self.unanswered -= 1,
+            RelayEvent::Entry { change, .. } => {
+                let is_past = |at| at <= clock::now();
+                if let Change::Published(published) = change
+                    && published.expires_at.is_some_and(is_past)
+                {
+                    return None;
+                }
+                self.context.metrics.delivered_to_relays.inc();
+            }
+            RelayEvent::Reset { cursor } => tracing::warn!(cursor, "a relay was reset"),
+        }
+        Some(convert::relay_event(event))
+    }
+}

@@ -1,0 +1,136 @@
+//! The gRPC server on a bound listener, from the first connection to the last.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use mercurio_proto::{
+    FILE_DESCRIPTOR_SET,
+    v1::{
+        notification_service_server::NotificationServiceServer,
+        relay_service_server::RelayServiceServer,
+    },
+};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Server, server::Router};
+use tonic_health::{pb::FILE_DESCRIPTOR_SET as HEALTH_DESCRIPTOR_SET, server::HealthReporter};
+use tracing::Span;
+use uuid::Uuid;
+
+use super::{Context, ends::Ends, incoming, notifications::Notifications, relay::Relays};
+
+/// The metadata key of a request's id.
+const REQUEST_ID: &str = "x-request-id";
+/// The most bytes of an id that is taken from a request.
+const REQUEST_ID_MAX: usize = 128;
+
+/// Why serving ended, or did not begin.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// The descriptors that reflection serves are damaged.
+    #[error("set up reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The server failed.
+    #[error("serve gRPC: {0}")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// Serves until `context.shutdown` is cancelled and every connection has ended. Those that don't
+/// end within `patience` after that are cut.
+pub(crate) async fn serve(
+    context: Arc<Context>,
+    listener: TcpListener,
+    patience: Duration,
+) -> Result<(), ServeError> {
+    let (cut, others_end) = (CancellationToken::new(), CancellationToken::new());
+    let (health, router) = router(&context, &others_end).await?;
+    let connections =
+        incoming::accept(listener, &context.transport, context.metrics.clone(), cut.clone());
+    let shutdown = context.shutdown.clone();
+    let asked_to_end = {
+        let shutdown = shutdown.clone();
+        async move {
+            shutdown.cancelled().await;
+            // Watchers are told before they are ended.
+            set_serving(&health, false).await;
+            others_end.cancel();
+        }
+    };
+    let serving = router.serve_with_incoming_shutdown(connections, asked_to_end);
+    let mut serving = std::pin::pin!(serving);
+    tokio::select! {
+        ended = &mut serving => return Ok(ended?),
+        () = past(&shutdown, patience) => {
+            let open = context.metrics.connections.get();
+            tracing::warn!(open, "connections did not end in time and are cut");
+            cut.cancel();
+        }
+    }
+    Ok(serving.await?)
+}
+
+/// Waits until `patience` has passed since the shutdown began.
+fn past(shutdown: &CancellationToken, patience: Duration) -> impl Future<Output = ()> {
+    async move {
+        shutdown.cancelled().await;
+        tokio::time::sleep(patience).await;
+    }
+}
+
+async fn router(
+    context: &Arc<Context>,
+    others_end: &CancellationToken,
+) -> Result<(HealthReporter, Router), ServeError> {
+    let most = context.limits.message_bytes();
+    let notifications = NotificationServiceServer::new(Notifications(context.clone()))
+        .max_decoding_message_size(most);
+    let relays = RelayServiceServer::new(Relays(context.clone())).max_decoding_message_size(most);
+    let (health, health_service) = tonic_health::server::health_reporter();
+    set_serving(&health, true).await;
+    // Older clients (grpcurl before 1.8.8) ask for v1alpha.
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(HEALTH_DESCRIPTOR_SET)
+    };
+    let transport = &context.transport;
+    let router = Server::builder()
+        .trace_fn(span)
+        .timeout(transport.call_timeout)
+        .max_concurrent_streams(transport.calls_per_connection)
+        .http2_keepalive_interval(Some(transport.keepalive_interval))
+        .http2_keepalive_timeout(Some(transport.keepalive_timeout))
+        .add_service(notifications)
+        .add_service(relays)
+        .add_service(Ends::new(health_service, others_end))
+        .add_service(Ends::new(reflection().build_v1()?, others_end))
+        .add_service(Ends::new(reflection().build_v1alpha()?, others_end));
+    Ok((health, router))
+}
+
+async fn set_serving(health: &HealthReporter, is_serving: bool) {
+    use tonic_health::ServingStatus::{NotServing, Serving};
+    let status = if is_serving { Serving } else { NotServing };
+    let ours = [
+        "",
+        <NotificationServiceServer<Notifications> as tonic::server::NamedService>::NAME,
+        <RelayServiceServer<Relays> as tonic::server::NamedService>::NAME,
+    ];
+    for service in ours {
+        health.set_service_status(service, status).await;
+    }
+}
+
+/// The span of a call: its method, and an id that the gateway's log has too. Nothing else of it is
+/// logged, least of all its token or body.
+fn span(request: &http::Request<()>) -> Span {
+    let method = request.uri().path();
+    let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    let is_usable = |id: &&str| {
+        (1..=REQUEST_ID_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    match id.filter(is_usable) {
+        Some(id) => tracing::info_span!("rpc", method, request_id = id),
+        None => tracing::info_span!("rpc", method, request_id = %Uuid::now_v7()),
+    }
+}

@@ -1,0 +1,383 @@
+//! The apply path: how entries become the view's keys, and how a batch of them is committed.
+//!
+//! [`Batch::apply`] is the one way from an entry to what is stored. It is deterministic: it reads
+//! the view and the entry, never a clock.
+
+use std::{collections::HashMap, sync::Arc};
+
+use prost::Message;
+
+use crate::entry::{
+    Applied, Audience, Change, Entry, Millis, Published, ReadStateChange, ReadStateSet, ReadTarget,
+    Sequence,
+};
+
+use super::{
+    Active, Retention, Store, StoreError, StoreSettings,
+    codec::{self, Apart, Body, INLINE_DATA_MAX, ReadState, Row, RowKind, Tally, Topics},
+    engine::{Bytes, Writes},
+    index::{Record, View, Visible},
+    keys,
+    reads::ReadSet,
+    segment::MemoryIndex,
+};
+
+/// What became of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A notification was published, or had been before.
+    Published {
+        /// The sequence of the first one.
+        id: Sequence,
+        /// It had been: nothing was stored.
+        duplicate: bool,
+    },
+    /// Marks were set.
+    ReadStateSet {
+        /// How many notifications changed. 0: nothing was stored.
+        changed: u64,
+        /// How many are unread now.
+        unread_count: u64,
+    },
+}
+
+impl Outcome {
+    /// Whether the entry stands in the log now.
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        match self {
+            Self::Published { duplicate, .. } => !duplicate,
+            Self::ReadStateSet { changed, .. } => *changed > 0,
+        }
+    }
+}
+
+/// Entries applied and not yet committed. Dropped without [`Batch::commit`], nothing of it is
+/// there.
+pub struct Batch {
+    store: Store,
+    /// Complete ones: each is whole in itself, whatever becomes of the next.
+    complete: Vec<Writes>,
+    writes: Writes,
+    bytes: usize,
+    staging: Staging,
+    applied: Vec<Applied>,
+    topics: Topics,
+    tally: Tally,
+}
+
+/// Keys behind which a write of its own begins: while sled applies one, all its readers wait.
+const KEYS_AT_ONCE: usize = 256;
+
+/// What a batch adds to the index.
+#[derive(Default)]
+pub(super) struct Staging {
+    records: HashMap<Arc<str>, Record>,
+    keys: HashMap<Vec<u8>, Sequence>,
+}
+
+impl Staging {
+    pub fn record(&self, owner: &str) -> Option<&Record> {
+        self.records.get(owner)
+    }
+
+    fn record_mut(&mut self, owner: &str) -> &mut Record {
+        if !self.records.contains_key(owner) {
+            self.records.insert(owner.into(), Record::default());
+        }
+        // It was put there in the line before.
+        self.records.get_mut(owner).expect("inserted above")
+    }
+}
+
+impl Batch {
+    /// An empty batch behind the last committed entry. One at a time: a second one would be
+    /// applied to a view without the first.
+    #[must_use]
+    pub fn new(store: &Store) -> Self {
+        let state = store.0.state.read();
+        Self {
+            store: store.clone(),
+            complete: Vec::new(),
+            writes: Writes::default(),
+            bytes: 0,
+            staging: Staging::default(),
+            applied: Vec::new(),
+            topics: Topics::default(),
+            tally: state.active.tally,
+        }
+    }
+
+    /// The sequence that an embedded log gives the next entry.
+    #[must_use]
+    pub fn next_sequence(&self) -> Sequence {
+        self.tally.last + 1
+    }
+
+    /// Bytes to be written.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes + self.writes.bytes
+    }
+
+    /// Applies an entry at its place in the log. An entry that changes nothing takes no place.
+    ///
+    /// # Errors
+    /// The view can't be read. The batch is as it was.
+    pub fn apply(&mut self, sequence: Sequence, entry: Entry) -> Result<Outcome, StoreError> {
+        let outcome = match entry {
+            Entry::Published(audience, published) => {
+                self.apply_published(sequence, audience, published)?
+            }
+            Entry::ReadStateSet(set) => self.apply_read_state(sequence, &set)?,
+        };
+        if outcome.is_stored() {
+            self.tally.last = sequence;
+            if self.writes.keys >= KEYS_AT_ONCE {
+                self.complete_writes();
+            }
+        }
+        Ok(outcome)
+    }
+
+    fn apply_published(
+        &mut self,
+        sequence: Sequence,
+        audience: Audience,
+        published: Arc<Published>,
+    ) -> Result<Outcome, StoreError> {
+        let key = keys::idempotency(&published.source_id, &published.event_id);
+        if let Some(id) = self.published_under(&key)? {
+            return Ok(Outcome::Published { id, duplicate: true });
+        }
+        let published = self.in_order(published);
+        let apart = match &audience {
+            Audience::Recipients(recipients) => {
+                recipients.len() > 1 || published.data.len() > INLINE_DATA_MAX
+            }
+            Audience::Everyone => published.data.len() > INLINE_DATA_MAX,
+        };
+        let body = Body::new(&published);
+        let kind = if apart {
+            self.writes.insert_long(&keys::body(sequence), &body.encode_to_vec());
+            self.tally.bodies += 1;
+            RowKind::Apart(Apart { topic: body.topic, expires_at: body.expires_at })
+        } else {
+            RowKind::Whole(body)
+        };
+        let row = Row { sequence, at: published.at, kind: Some(kind) };
+        let bytes = Bytes::from(row.encode_to_vec());
+        match &audience {
+            Audience::Everyone => self.add_row(keys::EVERYONE, &row, bytes),
+            Audience::Recipients(recipients) => {
+                for recipient in recipients.iter() {
+                    self.add_row(recipient.as_str(), &row, bytes.clone());
+                }
+            }
+        }
+        self.writes.insert(key.clone(), &codec::encode_sequence(sequence));
+        self.tally.keys += 1;
+        self.staging.keys.insert(key, sequence);
+        self.applied.push(Applied { sequence, audience, change: Change::Published(published) });
+        Ok(Outcome::Published { id: sequence, duplicate: false })
+    }
+
+    fn add_row(&mut self, owner: &str, row: &Row, bytes: Bytes) {
+        self.writes.insert(keys::row(owner, row.sequence), bytes);
+        self.tally.rows += 1;
+        let item = row.item(&mut self.topics);
+        self.staging.record_mut(owner).items.extend(item);
+    }
+
+    fn published_under(&self, key: &[u8]) -> Result<Option<Sequence>, StoreError> {
+        if let Some(sequence) = self.staging.keys.get(key) {
+            return Ok(Some(*sequence));
+        }
+        let (sealed, active) = {
+            let state = self.store.0.state.read();
+            let may_hold = state.active.index.keys.contains(&MemoryIndex::hash(key));
+            (state.sealed.clone(), may_hold.then(|| state.active.engine.clone()))
+        };
+        if let Some(active) = active {
+            let found = active.ok_or_else(Active::failed)?.get(key)?;
+            if let Some(found) = found {
+                return codec::decode_sequence(&found).map(Some);
+            }
+        }
+        for segment in sealed.iter().rev() {
+            if let Some(sequence) = segment.published_under(key)? {
+                return Ok(Some(sequence));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Times never go back in the log, though clocks do: retention and expiry rely on it.
+    fn in_order(&mut self, mut published: Arc<Published>) -> Arc<Published> {
+        if published.at < self.tally.last_at {
+            Arc::make_mut(&mut published).at = self.tally.last_at;
+        }
+        self.tally.last_at = published.at;
+        published
+    }
+
+    fn apply_read_state(
+        &mut self,
+        sequence: Sequence,
+        set: &ReadStateSet,
+    ) -> Result<Outcome, StoreError> {
+        let at = set.at.max(self.tally.last_at);
+        let owner = set.recipient.as_str();
+        let retention = self.store.0.retention;
+        let (marked, _) = self.store.view(owner, Some(&self.staging), |view, _| {
+            Marked::new(view, set, at, retention)
+        })?;
+        let Marked { reads, ids, unread_count } = marked;
+        let changed = ids.len() as u64;
+        if changed == 0 {
+            return Ok(Outcome::ReadStateSet { changed, unread_count });
+        }
+        self.tally.last_at = at;
+        let (ids, up_to) = match set.target {
+            ReadTarget::Ids(_) => (ids, 0),
+            ReadTarget::UpTo(up_to) => (Vec::new(), up_to),
+        };
+        let change = ReadStateChange { ids, up_to, read: set.read, unread_count, at };
+        let state = ReadState {
+            ids: change.ids.clone(),
+            up_to,
+            read: set.read,
+            unread_count,
+        };
+        let row = Row { sequence, at, kind: Some(RowKind::ReadState(state)) };
+        self.add_row(owner, &row, Bytes::from(row.encode_to_vec()));
+        self.writes.insert_long(&keys::reads(owner), &codec::encode_reads(&reads));
+        self.tally.reads += u64::from(!self.has(owner, |record| record.reads.is_some()));
+        self.staging.record_mut(owner).reads = Some(Arc::new(reads));
+        self.applied.push(Applied {
+            sequence,
+            audience: Audience::Recipients(Arc::new([set.recipient.clone()])),
+            change: Change::ReadState(Arc::new(change)),
+        });
+        Ok(Outcome::ReadStateSet { changed, unread_count })
+    }
+
+    /// Notes through which sequence retention took something of each owner: for a segment that
+    /// is about to be dropped. Not an entry: it takes no place in the log.
+    pub fn note_lost(&mut self, lost: &[(Arc<str>, Sequence)]) {
+        for (owner, through) in lost.iter().filter(|(_, through)| *through > 0) {
+            self.writes.insert(keys::lost(owner), &codec::encode_sequence(*through));
+            self.tally.lost += u64::from(!self.has(owner, |record| record.lost > 0));
+            let record = self.staging.record_mut(owner);
+            record.lost = record.lost.max(*through);
+        }
+    }
+
+    /// Whether the active segment, with this batch, has something of the owner.
+    fn has(&self, owner: &str, what: impl Fn(&Record) -> bool) -> bool {
+        let staged = self.staging.record(owner).is_some_and(&what);
+        staged || self.store.0.state.read().active.index.records.get(owner).is_some_and(what)
+    }
+
+    /// Whether there is nothing to commit.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes() == 0
+    }
+
+    fn complete_writes(&mut self) {
+        self.writes.insert(keys::TALLY.to_vec(), self.tally.encode_to_vec());
+        self.bytes += self.writes.bytes;
+        self.complete.push(std::mem::take(&mut self.writes));
+    }
+
+    /// Makes the batch safe, then visible, and returns what was applied, in order.
+    ///
+    /// # Errors
+    /// Nothing of the batch is visible. Whether it is stored is not known until the store was
+    /// opened again: [`Store::reopen`].
+    pub fn commit(mut self) -> Result<Vec<Applied>, StoreError> {
+        if self.is_empty() {
+            return Ok(self.applied);
+        }
+        self.complete_writes();
+        let engine = self.store.0.state.read().active.engine.clone().ok_or_else(Active::failed)?;
+        let written = self.complete.into_iter().try_for_each(|writes| engine.write(writes));
+        if let Err(error) = written.and_then(|()| engine.sync()) {
+            // Of no more use, not even for reading.
+            self.store.0.state.write().active.engine = None;
+            return Err(error);
+        }
+        self.store.0.high_water.note(self.tally.last);
+        let mut state = self.store.0.state.write();
+        let active = &mut state.active;
+        active.tally = self.tally;
+        active.bytes += self.bytes as u64;
+        active.first_at.get_or_insert(self.tally.last_at);
+        active.absorb(self.staging);
+        Ok(self.applied)
+    }
+}
+
+impl Active {
+    fn absorb(&mut self, staging: Staging) {
+        self.index.keys.extend(staging.keys.keys().map(|key| MemoryIndex::hash(key)));
+        for (owner, staged) in staging.records {
+            let record = self.index.records.entry(owner).or_default();
+            record.items.extend(staged.items);
+            record.reads = staged.reads.or(record.reads.take());
+            record.lost = record.lost.max(staged.lost);
+        }
+    }
+
+    /// Whether the next entries belong into a new segment.
+    pub fn is_full(&self, settings: &StoreSettings) -> bool {
+        self.tally.rows >= settings.segment_rows || self.bytes >= settings.segment_bytes
+    }
+}
+
+/// A recipient's read marks after a change, and what changed.
+struct Marked {
+    reads: ReadSet,
+    ids: Vec<Sequence>,
+    unread_count: u64,
+}
+
+impl Marked {
+    fn new(view: &View<'_>, set: &ReadStateSet, at: Millis, retention: Retention) -> Self {
+        let before = view.reads();
+        let targets = match &set.target {
+            ReadTarget::Ids(ids) => {
+                let mut ids = ids.clone();
+                ids.sort_unstable();
+                ids
+            }
+            ReadTarget::UpTo(_) => Vec::new(),
+        };
+        let is_target = |id: Sequence| match set.target {
+            ReadTarget::Ids(_) => targets.binary_search(&id).is_ok(),
+            ReadTarget::UpTo(up_to) => id <= up_to,
+        };
+        let mut marked = Self { reads: ReadSet::default(), ids: Vec::new(), unread_count: 0 };
+        let mut follows = false;
+        let visible: Vec<Visible<'_>> = view.visible(at, retention).collect();
+        for visible in visible.into_iter().rev() {
+            let id = visible.item.sequence;
+            let was = before.and_then(|reads| reads.read_at(id));
+            let is = match (is_target(id), set.read) {
+                (false, _) => was,
+                (true, true) => was.or(Some(at)),
+                (true, false) => None,
+            };
+            if was.is_some() != is.is_some() {
+                marked.ids.push(id);
+            }
+            match is {
+                Some(at) => marked.reads.push(id, at, follows),
+                None => marked.unread_count += 1,
+            }
+            follows = is.is_some();
+        }
+        marked
+    }
+}

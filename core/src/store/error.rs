@@ -1,0 +1,108 @@
+//! What can go wrong in the store.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+
+/// An error of the store. Each says what to do where something can be done.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The operating system refused.
+    #[error("{doing} {}: {source}", path.display())]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// To which file or directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// What is on disk is not what was written.
+    #[error(
+        "{} is damaged: {message}. Stop the service, and restore the data directory from a backup; \
+         without one, move this directory away to go on without what it holds",
+        dir.display()
+    )]
+    Corrupt {
+        /// Where.
+        dir: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// A stored value can't be decoded.
+    #[error("a stored {what} can't be decoded: the data directory is damaged; restore it from a backup")]
+    Unreadable {
+        /// Which kind of value.
+        what: &'static str,
+    },
+    /// sled refused for another reason.
+    #[error("{}: {message}", dir.display())]
+    Engine {
+        /// Which database.
+        dir: PathBuf,
+        /// What sled said.
+        message: String,
+    },
+    /// The data directory was written by a later version.
+    #[error(
+        "{} has format {found}, and this version knows formats up to {known}: start the version \
+         that wrote it, or a later one",
+        dir.display()
+    )]
+    NewerFormat {
+        /// Which data directory.
+        dir: PathBuf,
+        /// Its format.
+        found: String,
+        /// The newest format known here.
+        known: u32,
+    },
+    /// Another process has the data directory open.
+    #[error("{} is in use by process {holder}: only one process opens a data directory", dir.display())]
+    Held {
+        /// Which data directory.
+        dir: PathBuf,
+        /// The holder's process id, as it wrote it down.
+        holder: String,
+    },
+    /// Entries that were safely stored are no longer there.
+    #[error(
+        "{} ends at entry {found}, though entry {written} was safely stored: its newest files are \
+         damaged or were replaced by older ones. Restore the data directory from a backup; to go on \
+         without what is missing, remove the file `high-water` in it",
+        dir.display()
+    )]
+    Truncated {
+        /// Which data directory.
+        dir: PathBuf,
+        /// The last entry there is.
+        found: u64,
+        /// The last entry that was known to be safe.
+        written: u64,
+    },
+}
+
+impl StoreError {
+    /// To be used with `map_err`.
+    pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { doing, path: path.to_owned(), source }
+    }
+
+    /// Whether what is stored is damaged, rather than out of reach.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Corrupt { .. } | Self::Unreadable { .. } | Self::Truncated { .. })
+    }
+
+    /// Whether the disk is full.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        ))
+    }
+}

@@ -1,0 +1,44 @@
+//! Small files beside the segments: written whole, checked by a CRC-32 when read, and safe
+//! against a power cut once [`write_checked`] returns.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+};
+
+use super::{StoreError, engine::sync_dir};
+
+/// Replaces the file: either the old or the new content is there, also after a power cut.
+pub(super) fn write_checked(path: &Path, content: &[u8]) -> Result<(), StoreError> {
+    replace(path, content).map_err(StoreError::io("write", path))
+}
+
+fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = File::create(&new)?;
+    file.write_all(&crc32fast::hash(content).to_be_bytes())?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    path.parent().map_or(Ok(()), sync_dir)
+}
+
+/// The content of a file that [`write_checked`] wrote; `None` where there is none.
+pub(super) fn read_checked(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StoreError::io("read", path)(error)),
+    };
+    let content = bytes.split_first_chunk::<4>().filter(|(sum, content)| {
+        crc32fast::hash(content).to_be_bytes() == **sum
+    });
+    match content {
+        Some((_, content)) => Ok(Some(content.to_vec())),
+        None => Err(StoreError::Corrupt {
+            dir: path.to_owned(),
+            message: "its checksum does not match its content".into(),
+        }),
+    }
+}

@@ -1,0 +1,235 @@
+//! The embedded store: the log and its materialised view, on sled.
+//!
+//! Everything that is stored derives from the log's entries through one apply path
+//! ([`batch::Batch::apply`]), stands in segments ([`segment`]) and leaves with them. Reads see
+//! what is committed, at one sequence; commits become visible at once and only when they are safe
+//! against a power cut.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `batch` | the apply path, and the commit |
+//! | `read` | openings, feeds, history |
+//! | `index`, `reads` | what is visible, counted and read, without touching rows |
+//! | `rows` | rows from the segments |
+//! | `segment`, `cache` | one segment; what was lately asked of them |
+//! | `open` | start: lock, format, recovery |
+//! | `pack`, `sweep` | sealed segments made compact; retention |
+//! | `engine`, `keys`, `codec` | sled, and what stands in it |
+//! | `constant`, `files` | files of our own |
+
+mod batch;
+mod cache;
+mod codec;
+mod constant;
+mod engine;
+mod error;
+mod files;
+mod index;
+mod keys;
+mod open;
+mod pack;
+mod read;
+mod reads;
+mod rows;
+mod segment;
+mod sweep;
+
+#[cfg(test)]
+mod model_tests;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::entry::{Millis, Sequence};
+
+pub use batch::{Batch, Outcome};
+pub use error::StoreError;
+pub use read::{FeedLimit, FeedPage, HistoryPage, HistoryQuery, Opening, StatusFilter};
+pub use sweep::Sweep;
+
+use cache::RecordCache;
+use codec::Tally;
+use engine::Engine;
+use index::{Record, View};
+use segment::{Held, MemoryIndex, Segment};
+
+/// How the store uses its machine.
+#[derive(Clone, Debug)]
+pub struct StoreSettings {
+    /// Rows after which a segment is full; an entry for ten recipients has ten. Default 250,000.
+    pub segment_rows: u64,
+    /// Bytes of keys and values after which a segment is full. Default 256 MiB.
+    pub segment_bytes: u64,
+    /// Bytes that index records of packed segments may take in memory. Default 64 MiB.
+    pub record_cache_bytes: u64,
+    /// Bytes of page cache of the active segment's database. Default 64 MiB.
+    pub active_cache_bytes: u64,
+    /// Bytes of the disk that publishing leaves free. `None`: an eighth of the file system, at
+    /// most 64 MiB.
+    pub disk_reserve_bytes: Option<u64>,
+    /// How often retention looks for what is past. Default one minute.
+    pub sweep_interval: Duration,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self {
+            segment_rows: 250_000,
+            segment_bytes: 256 << 20,
+            record_cache_bytes: 64 << 20,
+            active_cache_bytes: 64 << 20,
+            disk_reserve_bytes: None,
+            sweep_interval: Duration::from_secs(60),
+        }
+    }
+}
+
+/// How long and how many notifications are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// From this age on a notification is gone. Default 90 days.
+    pub max_age: Duration,
+    /// A recipient sees the newest so many, what goes to everyone included. Default 10,000.
+    pub max_per_recipient: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { max_age: Duration::from_secs(90 * 24 * 3600), max_per_recipient: 10_000 }
+    }
+}
+
+impl Retention {
+    fn is_past(self, at: Millis, now: Millis) -> bool {
+        u128::from(now) >= u128::from(at) + self.max_age.as_millis()
+    }
+}
+
+/// The store. Cheap to clone; all calls block, reads for tens to hundreds of microseconds.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    dir: PathBuf,
+    settings: StoreSettings,
+    retention: Retention,
+    cache: RecordCache,
+    state: RwLock<State>,
+    high_water: open::HighWater,
+    packing: Mutex<()>,
+    _lock: open::DirLock,
+}
+
+struct State {
+    /// Oldest first.
+    sealed: Arc<Vec<Arc<Segment>>>,
+    active: Active,
+}
+
+/// The segment that the writer adds to.
+struct Active {
+    number: u64,
+    dir: PathBuf,
+    /// `None`: it failed, and could not be opened again yet.
+    engine: Option<Arc<Engine>>,
+    base: Sequence,
+    index: MemoryIndex,
+    tally: Tally,
+    bytes: u64,
+    first_at: Option<Millis>,
+}
+
+/// The databases as they stood when a view was taken: rows are read from these.
+#[derive(Clone)]
+struct Snapshot {
+    sealed: Arc<Vec<Arc<Segment>>>,
+    active: Option<Arc<Engine>>,
+}
+
+impl Store {
+    /// The last committed entry; 0: none yet.
+    #[must_use]
+    pub fn last_sequence(&self) -> Sequence {
+        self.0.state.read().active.tally.last
+    }
+
+    /// Bytes on disk, roughly.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        let (sealed, active) = {
+            let state = self.0.state.read();
+            (state.sealed.clone(), state.active.engine.clone())
+        };
+        sealed.iter().map(|segment| segment.size()).sum::<u64>()
+            + active.map_or(0, |engine| engine.size())
+    }
+
+    /// How many segments there are, the active one included.
+    #[must_use]
+    pub fn segments(&self) -> usize {
+        self.0.state.read().sealed.len() + 1
+    }
+
+    /// Looks at an owner's feed at one sequence. `staged` is what the batch being made adds.
+    fn view<T>(
+        &self,
+        owner: &str,
+        staged: Option<&batch::Staging>,
+        look: impl Fn(&View<'_>, &State) -> T,
+    ) -> Result<(T, Snapshot), StoreError> {
+        loop {
+            let sealed = self.0.state.read().sealed.clone();
+            let own = self.records(&sealed, owner)?;
+            let everyone = match owner {
+                keys::EVERYONE => Vec::new(),
+                _ => self.records(&sealed, keys::EVERYONE)?,
+            };
+            let state = self.0.state.read();
+            if !Arc::ptr_eq(&state.sealed, &sealed) {
+                continue;
+            }
+            let newest = |owner: &str| {
+                let active = state.active.index.records.get(owner);
+                active.into_iter().chain(staged.and_then(|staged| staged.record(owner)))
+            };
+            let mut view = View { own: flat(&own), everyone: flat(&everyone) };
+            view.own.extend(newest(owner));
+            if owner != keys::EVERYONE {
+                view.everyone.extend(newest(keys::EVERYONE));
+            }
+            let seen = look(&view, &state);
+            let active = state.active.engine.clone();
+            drop(view);
+            drop(state);
+            drop((own, everyone));
+            return Ok((seen, Snapshot { sealed, active }));
+        }
+    }
+
+    fn records<'a>(
+        &self,
+        sealed: &'a [Arc<Segment>],
+        owner: &str,
+    ) -> Result<Vec<Held<'a>>, StoreError> {
+        let mut records = Vec::new();
+        for segment in sealed {
+            records.extend(segment.record(owner, &self.0.cache)?);
+        }
+        Ok(records)
+    }
+}
+
+impl Active {
+    /// The error of a database that failed.
+    fn failed() -> StoreError {
+        StoreError::Engine {
+            dir: "segments".into(),
+            message: "the newest segment failed and is being opened again".into(),
+        }
+    }
+}
+
+fn flat<'a>(held: &'a [Held<'_>]) -> Vec<&'a Record> {
+    held.iter().map(|record| &**record).collect()
+}

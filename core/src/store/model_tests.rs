@@ -1,0 +1,368 @@
+//! Random sequences of publish, mark, expire, seal, pack, sweep and restart against a plain
+//! in-memory model: history, feed, counts and idempotency agree after each step.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use proptest::prelude::*;
+
+use crate::{
+    entry::{
+        Audience, Entry, FeedChange, Millis, Published, ReadStateSet, ReadTarget, RecipientId,
+        Sequence,
+    },
+    topic::{TopicFilter, TopicFilters},
+};
+
+use super::{
+    Batch, FeedLimit, HistoryQuery, Outcome, Retention, StatusFilter, Store, StoreSettings, Sweep,
+};
+
+const USERS: [&str; 4] = ["a", "ab", "b", "ü"];
+const TOPICS: [&str; 3] = ["", "x.y", "x.z"];
+
+#[derive(Clone, Debug)]
+enum Step {
+    Publish { to: u8, event: u8, topic: u8, ttl: Option<u16>, size: u16 },
+    Mark { user: u8, ids: Vec<u8>, read: bool },
+    MarkUpTo { user: u8, up_to: u8, read: bool },
+    Pass { millis: u16 },
+    Roll,
+    Pack,
+    Repack,
+    Sweep,
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let publish = (0..16_u8, 0..200_u8, 0..3_u8, prop::option::of(1..400_u16), 0..9000_u16);
+    let publish = publish
+        .prop_map(|(to, event, topic, ttl, size)| Step::Publish { to, event, topic, ttl, size });
+    prop_oneof![
+        12 => publish,
+        3 => (0..4_u8, prop::collection::vec(0..60_u8, 1..4), any::<bool>())
+            .prop_map(|(user, ids, read)| Step::Mark { user, ids, read }),
+        2 => (0..4_u8, 0..80_u8, any::<bool>())
+            .prop_map(|(user, up_to, read)| Step::MarkUpTo { user, up_to, read }),
+        2 => (0..300_u16).prop_map(|millis| Step::Pass { millis }),
+        2 => Just(Step::Roll),
+        2 => Just(Step::Pack),
+        1 => Just(Step::Repack),
+        2 => Just(Step::Sweep),
+        1 => Just(Step::Restart),
+    ]
+}
+
+/// What the model knows of a notification.
+#[derive(Clone, Debug)]
+struct Known {
+    at: Millis,
+    expires_at: Millis,
+    topic: &'static str,
+    size: usize,
+    to: Option<Vec<&'static str>>,
+    read: BTreeMap<&'static str, Millis>,
+}
+
+#[derive(Default)]
+struct Model {
+    notifications: BTreeMap<Sequence, Known>,
+    marks: BTreeMap<Sequence, &'static str>,
+    events: BTreeMap<u8, Sequence>,
+}
+
+const RETENTION: Retention =
+    Retention { max_age: Duration::from_millis(1000), max_per_recipient: 7 };
+
+impl Model {
+    /// Newest first: those that concern the user, and whether retention still keeps them.
+    fn feed(&self, user: &str, now: Millis) -> Vec<(Sequence, &Known, bool)> {
+        let concerns = |known: &Known| known.to.as_ref().is_none_or(|to| to.contains(&user));
+        let newest_first = self.notifications.iter().rev().filter(|(_, known)| concerns(known));
+        let ranked = newest_first.enumerate().map(|(rank, (id, known))| {
+            (*id, known, rank < 7 && now < known.at + 1000)
+        });
+        ranked.collect()
+    }
+
+    fn visible(&self, user: &str, now: Millis) -> Vec<(Sequence, &Known)> {
+        let feed = self.feed(user, now).into_iter();
+        feed.filter(|(_, known, kept)| *kept && known.expires_at > now)
+            .map(|(id, known, _)| (id, known))
+            .collect()
+    }
+
+    fn mark(&mut self, user: &'static str, target: impl Fn(Sequence) -> bool, read: bool, at: Millis) -> u64 {
+        let ids: Vec<Sequence> = self.visible(user, at).iter().map(|(id, _)| *id).collect();
+        let mut changed = 0;
+        for id in ids.into_iter().filter(|id| target(*id)) {
+            let known = self.notifications.get_mut(&id).unwrap();
+            let was = known.read.contains_key(user);
+            if read && !was {
+                known.read.insert(user, at);
+                changed += 1;
+            } else if !read && was {
+                known.read.remove(user);
+                changed += 1;
+            }
+        }
+        changed
+    }
+}
+
+struct Harness {
+    dir: tempfile::TempDir,
+    store: Option<Store>,
+    model: Model,
+    now: Millis,
+}
+
+impl Harness {
+    fn open(dir: &std::path::Path) -> Store {
+        let settings = StoreSettings { active_cache_bytes: 1 << 20, ..StoreSettings::default() };
+        Store::open(dir, settings, RETENTION).unwrap()
+    }
+
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Some(Self::open(dir.path()));
+        Self { dir, store, model: Model::default(), now: 1_000_000 }
+    }
+
+    fn store(&self) -> &Store {
+        self.store.as_ref().unwrap()
+    }
+
+    fn apply(&self, entry: Entry) -> Outcome {
+        let mut batch = Batch::new(self.store());
+        let outcome = batch.apply(batch.next_sequence(), entry).unwrap();
+        batch.commit().unwrap();
+        outcome
+    }
+
+    fn run(&mut self, step: &Step) {
+        match step {
+            Step::Publish { to, event, topic, ttl, size } => {
+                self.publish(*to, *event, TOPICS[usize::from(*topic)], *ttl, usize::from(*size));
+            }
+            Step::Mark { user, ids, read } => {
+                let ids: Vec<Sequence> = ids.iter().map(|id| Sequence::from(*id)).collect();
+                self.mark(USERS[usize::from(*user)], &ReadTarget::Ids(ids), *read);
+            }
+            Step::MarkUpTo { user, up_to, read } => {
+                let target = ReadTarget::UpTo(Sequence::from(*up_to));
+                self.mark(USERS[usize::from(*user)], &target, *read);
+            }
+            Step::Pass { millis } => self.now += Millis::from(*millis),
+            Step::Roll => self.store().roll().unwrap(),
+            Step::Pack => while self.store().pack_one(self.now).unwrap() {},
+            Step::Repack => drop(self.store().repack_one(self.now).unwrap()),
+            Step::Sweep => self.sweep(),
+            Step::Restart => {
+                self.store = None;
+                self.store = Some(Self::open(self.dir.path()));
+            }
+        }
+    }
+
+    fn publish(&mut self, to: u8, event: u8, topic: &'static str, ttl: Option<u16>, size: usize) {
+        let to: Option<Vec<&'static str>> = (to != 0).then(|| {
+            (0..4).filter(|bit| to >> bit & 1 == 1).map(|bit| USERS[bit]).collect()
+        });
+        let audience = match &to {
+            None => Audience::Everyone,
+            Some(to) => Audience::Recipients(to.iter().map(|to| recipient(to)).collect()),
+        };
+        let expires_at = ttl.map(|ttl| self.now + Millis::from(ttl));
+        let published = Published {
+            at: self.now,
+            source_id: "s".into(),
+            event_id: event.to_string(),
+            topic: topic.into(),
+            data: "d".repeat(size),
+            expires_at,
+        };
+        let outcome = self.apply(Entry::Published(audience, Arc::new(published)));
+        let Outcome::Published { id, duplicate } = outcome else { panic!("{outcome:?}") };
+        let first = self.model.events.get(&event).copied();
+        if duplicate {
+            assert_eq!(Some(id), first);
+            return;
+        }
+        // The key of what is no longer kept may be used again.
+        if let Some(first) = first {
+            let known = &self.model.notifications[&first];
+            let kept = USERS.iter().any(|user| {
+                self.model.visible(user, self.now).iter().any(|(id, _)| *id == first)
+            });
+            assert!(!kept, "{first} is kept, and was published again: {known:?}");
+        }
+        self.model.events.insert(event, id);
+        let known = Known {
+            at: self.now,
+            expires_at: expires_at.unwrap_or(Millis::MAX),
+            topic,
+            size,
+            to,
+            read: BTreeMap::new(),
+        };
+        self.model.notifications.insert(id, known);
+    }
+
+    fn mark(&mut self, user: &'static str, target: &ReadTarget, read: bool) {
+        let recipient = recipient(user);
+        let set = ReadStateSet { at: self.now, recipient, target: target.clone(), read };
+        let outcome = self.apply(Entry::ReadStateSet(set));
+        let changed = self.model.mark(
+            user,
+            |id| match target {
+                ReadTarget::Ids(ids) => ids.contains(&id),
+                ReadTarget::UpTo(up_to) => id <= *up_to,
+            },
+            read,
+            self.now,
+        );
+        let visible = self.model.visible(user, self.now);
+        let unread = visible.iter().filter(|(_, known)| !known.read.contains_key(user)).count();
+        assert_eq!(outcome, Outcome::ReadStateSet { changed, unread_count: unread as u64 });
+        if changed > 0 {
+            self.model.marks.insert(self.store().last_sequence(), user);
+        }
+    }
+
+    fn sweep(&self) {
+        while let Some(due) = self.store().sweep_due(self.now) {
+            match due {
+                Sweep::Roll => self.store().roll().unwrap(),
+                Sweep::Drop { number } => {
+                    for page in 0.. {
+                        let lost = self.store().lost_with(number, page, self.now).unwrap();
+                        let Some(lost) = lost else { break };
+                        let mut batch = Batch::new(self.store());
+                        batch.note_lost(&lost);
+                        batch.commit().unwrap();
+                    }
+                    self.store().drop_segment(number);
+                }
+                Sweep::NoteLost(_) => unreachable!(),
+            }
+        }
+    }
+
+    fn check(&self) {
+        for user in USERS {
+            self.check_history(user);
+            self.check_feed(user);
+        }
+    }
+
+    fn check_history(&self, user: &'static str) {
+        let visible = self.model.visible(user, self.now);
+        let unread =
+            visible.iter().filter(|(_, known)| !known.read.contains_key(user)).count() as u64;
+        for (status, topics) in [
+            (StatusFilter::All, None),
+            (StatusFilter::Unread, None),
+            (StatusFilter::Read, Some("x.*")),
+            (StatusFilter::Unread, Some("x.y")),
+        ] {
+            let filters: Vec<_> =
+                topics.iter().map(|topic| TopicFilter::parse(topic).unwrap()).collect();
+            let filters = TopicFilters::new(filters);
+            let expected: Vec<_> = visible
+                .iter()
+                .filter(|(_, known)| match status {
+                    StatusFilter::All => true,
+                    StatusFilter::Unread => !known.read.contains_key(user),
+                    StatusFilter::Read => known.read.contains_key(user),
+                })
+                .filter(|(_, known)| filters.matches(known.topic))
+                .map(|(id, known)| (*id, known.size, known.read.get(user).copied(), known.to.is_none()))
+                .collect();
+            let mut listed = Vec::new();
+            let mut before = None;
+            loop {
+                let query = HistoryQuery { status, topics: filters.clone(), before, limit: 3 };
+                let page = self.store().history(&recipient(user), &query, self.now).unwrap();
+                assert_eq!(page.unread_count, unread, "unread of {user}");
+                assert_eq!(page.cursor, self.store().last_sequence());
+                listed.extend(page.notifications.into_iter().map(|notification| {
+                    let published = &notification.published;
+                    (notification.id, published.data.len(), notification.read_at, notification.broadcast)
+                }));
+                before = page.next_before;
+                if before.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(listed, expected, "history of {user}");
+        }
+        for id in 1..=self.store().last_sequence() {
+            let found = self.store().get(&recipient(user), id, self.now).unwrap();
+            assert_eq!(found.is_some(), visible.iter().any(|(known, _)| *known == id));
+        }
+    }
+
+    fn check_feed(&self, user: &'static str) {
+        let last = self.store().last_sequence();
+        let visible = self.model.visible(user, self.now);
+        let feed = self.model.feed(user, self.now);
+        let lost = feed
+            .iter()
+            .filter(|(_, known, kept)| !kept && known.expires_at > self.now)
+            .map(|(id, ..)| *id)
+            .max()
+            .unwrap_or(0);
+        for after in [0, last / 2, last] {
+            let opening = self.store().opening(&recipient(user), Some(after), self.now).unwrap();
+            // Noted when it was dropped, it may have expired since.
+            assert!(opening.complete || lost > after || self.has_expired_loss(user, after));
+            assert!(!opening.complete || lost <= after, "{user} after {after}: {lost} is lost");
+            assert_eq!(opening.oldest, visible.last().map_or(0, |(id, _)| *id));
+            let mut ids = Vec::new();
+            let mut cursor = after;
+            while cursor < last {
+                let limit = FeedLimit { changes: 2, bytes: 10_000 };
+                let page =
+                    self.store().feed(&recipient(user), cursor, last, limit, self.now).unwrap();
+                assert!(page.through > cursor);
+                cursor = page.through;
+                ids.extend(page.changes.iter().filter_map(|(sequence, change)| match change {
+                    FeedChange::Notification(notification) => {
+                        assert_eq!(notification.id, *sequence);
+                        Some(*sequence)
+                    }
+                    FeedChange::ReadState(_) => {
+                        assert_eq!(self.model.marks.get(sequence), Some(&user));
+                        None
+                    }
+                }));
+            }
+            let expected: Vec<_> =
+                visible.iter().rev().map(|(id, _)| *id).filter(|id| *id > after).collect();
+            assert_eq!(ids, expected, "feed of {user} after {after}");
+        }
+    }
+
+    fn has_expired_loss(&self, user: &str, after: Sequence) -> bool {
+        self.model.feed(user, self.now).iter().any(|(id, known, kept)| {
+            !kept && *id > after && known.expires_at != Millis::MAX
+        })
+    }
+}
+
+fn recipient(id: &str) -> RecipientId {
+    RecipientId::new(id).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_view_agrees_with_a_plain_model(steps in prop::collection::vec(step(), 1..60)) {
+        let mut harness = Harness::new();
+        for step in &steps {
+            harness.run(step);
+            harness.check();
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Rows from the segments: an owner's stretch of the log, or some of it.
+
+use std::sync::Arc;
+
+use crate::entry::{FeedChange, Notification, Sequence};
+
+use super::{
+    Active, Snapshot, StoreError,
+    cache::RecordCache,
+    codec::{self, Row, RowKind},
+    constant::Constant,
+    engine::Engine,
+    keys,
+    reads::ReadSet,
+    segment::{Held, Rows, Segment},
+};
+
+/// A row and where it is from.
+pub(super) type RowResult<'a> = Result<(Row, Source<'a>), StoreError>;
+
+/// Where a row's body stands, if apart.
+#[derive(Clone, Copy)]
+pub(super) enum Source<'a> {
+    Live(&'a Engine),
+    Packed(&'a Constant),
+}
+
+impl Source<'_> {
+    fn body(self, id: Sequence) -> Result<codec::Body, StoreError> {
+        let bytes = match self {
+            Self::Live(engine) => engine.get_long(&keys::body(id))?,
+            Self::Packed(constant) => constant.get(&keys::body(id))?,
+        };
+        codec::body(&bytes.ok_or(StoreError::Unreadable { what: "body" })?)
+    }
+}
+
+/// This many rows are passed over before the scan jumps to the next wanted one.
+const SKIP_MAX: usize = 8;
+
+impl Snapshot {
+    /// The owner's rows in `(after, up_to]`, ascending.
+    pub fn rows<'a>(
+        &'a self,
+        owner: &'a str,
+        cache: &'a RecordCache,
+        after: Sequence,
+        up_to: Sequence,
+    ) -> impl Iterator<Item = RowResult<'a>> {
+        let sealed = self.sealed.iter().filter(move |segment| segment.meta.last > after);
+        let sealed = sealed.flat_map(move |segment| of_segment(segment, owner, cache, after));
+        let active = match self.active.as_deref() {
+            Some(engine) => Found::Live(live_rows(engine, owner, after)),
+            None => Found::Packed(std::iter::once(Err(Active::failed()))),
+        };
+        let mut done = false;
+        sealed.chain(active).take_while(move |row| {
+            // An error is the last thing said.
+            let go_on = !done && row.as_ref().map_or(true, |(row, _)| row.sequence <= up_to);
+            done = row.is_err();
+            go_on
+        })
+    }
+
+    /// The owner's rows with these sequences, which ascend. One that is gone is left out.
+    pub fn pick<'a>(
+        &'a self,
+        owner: &str,
+        cache: &RecordCache,
+        wanted: &[Sequence],
+    ) -> Result<Vec<(Row, Source<'a>)>, StoreError> {
+        let mut picked = Vec::with_capacity(wanted.len());
+        let mut left = wanted;
+        for segment in self.sealed.iter() {
+            let here = left.partition_point(|sequence| *sequence <= segment.meta.last);
+            let (here, rest) = left.split_at(here);
+            left = rest;
+            if here.is_empty() {
+                continue;
+            }
+            match &segment.rows {
+                Rows::Live(engine, _) => pick_live(engine, owner, here, &mut picked)?,
+                Rows::Packed(constant) => {
+                    pick_packed(segment, constant, owner, cache, here, &mut picked)?;
+                }
+            }
+        }
+        if !left.is_empty() {
+            let engine = self.active.as_deref().ok_or_else(Active::failed)?;
+            pick_live(engine, owner, left, &mut picked)?;
+        }
+        Ok(picked)
+    }
+}
+
+/// The owner's rows of one segment behind `after`, ascending.
+pub(super) fn of_segment<'a>(
+    segment: &'a Segment,
+    owner: &str,
+    cache: &RecordCache,
+    after: Sequence,
+) -> impl Iterator<Item = RowResult<'a>> + use<'a> {
+    match &segment.rows {
+        Rows::Live(engine, _) => Found::Live(live_rows(engine, owner, after)),
+        Rows::Packed(constant) => match segment.record(owner, cache) {
+            Ok(record) => Found::Packed(packed_rows(constant, record, after)),
+            Err(error) => Found::Failed(Some(error)),
+        },
+    }
+}
+
+/// The change that a row stands for. `reads` are the recipient's marks.
+pub(super) fn change(
+    row: Row,
+    source: Source<'_>,
+    broadcast: bool,
+    reads: Option<&ReadSet>,
+) -> Result<Option<FeedChange>, StoreError> {
+    let (id, at) = (row.sequence, row.at);
+    let published = match row.kind {
+        Some(RowKind::Whole(body)) => body.into_published(at),
+        Some(RowKind::Apart(_)) => source.body(id)?.into_published(at),
+        Some(RowKind::ReadState(state)) => {
+            return Ok(Some(FeedChange::ReadState(Arc::new(state.into_change(at)))));
+        }
+        // A kind of a later version.
+        None => return Ok(None),
+    };
+    Ok(Some(FeedChange::Notification(Notification {
+        id,
+        published: Arc::new(published),
+        read_at: reads.and_then(|reads| reads.read_at(id)),
+        broadcast,
+    })))
+}
+
+fn live_rows<'a>(
+    engine: &'a Engine,
+    owner: &str,
+    after: Sequence,
+) -> impl Iterator<Item = RowResult<'a>> + use<'a> {
+    let from = after.saturating_add(1);
+    engine
+        .scan(keys::row(owner, from)..keys::rows_end(owner))
+        .map(move |pair| Ok((codec::row(&pair?.1)?, Source::Live(engine))))
+}
+
+fn packed_rows<'a>(
+    constant: &'a Constant,
+    record: Option<Held<'_>>,
+    after: Sequence,
+) -> impl Iterator<Item = RowResult<'a>> + use<'a> {
+    let blocks = record.map(|record| {
+        let first = record.blocks.partition_point(|block| block.last <= after);
+        record.blocks[first..].to_vec()
+    });
+    blocks
+        .unwrap_or_default()
+        .into_iter()
+        .map(move |block| codec::rows(&constant.extent(block.extent)?))
+        .flat_map(move |rows| {
+            let (rows, error) = match rows {
+                Ok(rows) => (rows, None),
+                Err(error) => (Vec::new(), Some(Err(error))),
+            };
+            let rows = rows.into_iter().filter(move |row| row.sequence > after);
+            rows.map(move |row| Ok((row, Source::Packed(constant)))).chain(error)
+        })
+}
+
+fn pick_live<'a>(
+    engine: &'a Engine,
+    owner: &str,
+    wanted: &[Sequence],
+    picked: &mut Vec<(Row, Source<'a>)>,
+) -> Result<(), StoreError> {
+    let mut wanted = wanted.iter().copied().peekable();
+    'jump: while let Some(from) = wanted.peek().copied() {
+        let mut skipped = 0;
+        for pair in engine.scan(keys::row(owner, from)..keys::rows_end(owner)) {
+            let (key, value) = pair?;
+            let (_, sequence) =
+                keys::parse_row(&key).ok_or(StoreError::Unreadable { what: "key" })?;
+            while wanted.next_if(|next| *next < sequence).is_some() {}
+            if wanted.next_if_eq(&sequence).is_some() {
+                picked.push((codec::row(&value)?, Source::Live(engine)));
+                skipped = 0;
+                continue;
+            }
+            skipped += 1;
+            if wanted.peek().is_none() {
+                return Ok(());
+            }
+            if skipped > SKIP_MAX {
+                continue 'jump;
+            }
+        }
+        return Ok(());
+    }
+    Ok(())
+}
+
+fn pick_packed<'a>(
+    segment: &Segment,
+    constant: &'a Constant,
+    owner: &str,
+    cache: &RecordCache,
+    wanted: &[Sequence],
+    picked: &mut Vec<(Row, Source<'a>)>,
+) -> Result<(), StoreError> {
+    let Some(record) = segment.record(owner, cache)? else { return Ok(()) };
+    let mut wanted = wanted.iter().copied().peekable();
+    while let Some(next) = wanted.peek().copied() {
+        let block = record.blocks.partition_point(|block| block.last < next);
+        let Some(block) = record.blocks.get(block) else { return Ok(()) };
+        for row in codec::rows(&constant.extent(block.extent)?)? {
+            while wanted.next_if(|next| *next < row.sequence).is_some() {}
+            if wanted.next_if_eq(&row.sequence).is_some() {
+                picked.push((row, Source::Packed(constant)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Rows of a live segment, of a packed one, or the error that stands in their place.
+enum Found<L, P> {
+    Live(L),
+    Packed(P),
+    Failed(Option<StoreError>),
+}
+
+impl<T, L, P> Iterator for Found<L, P>
+where
+    L: Iterator<Item = Result<T, StoreError>>,
+    P: Iterator<Item = Result<T, StoreError>>,
+{
+    type Item = Result<T, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Live(rows) => rows.next(),
+            Self::Packed(rows) => rows.next(),
+            Self::Failed(error) => error.take().map(Err),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Retention in the background: a thread that packs sealed segments, and has the writer drop what
+//! is past, step by step.
+
+use std::{
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use crate::{
+    clock,
+    metrics::Metrics,
+    store::{Store, Sweep},
+    writer::SweepRequests,
+};
+
+/// How often a sealed segment is looked for between sweeps.
+const PACK_EVERY: Duration = Duration::from_secs(1);
+
+/// The sweeper's thread; it ends when this is dropped, after the step it is in.
+pub struct Sweeper {
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Sweeper {
+    /// Starts the thread. `interval` is how often it looks for what is past.
+    ///
+    /// # Errors
+    /// The thread can't be started.
+    pub fn start(
+        store: Store,
+        requests: SweepRequests,
+        metrics: Arc<Metrics>,
+        interval: Duration,
+    ) -> std::io::Result<Self> {
+        let (stop, stopped) = mpsc::channel();
+        let tick = interval.min(PACK_EVERY);
+        let thread = std::thread::Builder::new().name("sweeper".into()).spawn(move || {
+            let mut since_sweep = interval;
+            loop {
+                since_sweep += tick;
+                let due = since_sweep >= interval;
+                if due {
+                    since_sweep = Duration::ZERO;
+                    sweep(&store, &requests);
+                }
+                pack(&store, due, &stopped);
+                metrics.store_bytes.set(i64::try_from(store.size()).unwrap_or(i64::MAX));
+                metrics.segments.set(store.segments() as i64);
+                if !matches!(stopped.recv_timeout(tick), Err(mpsc::RecvTimeoutError::Timeout)) {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Sweeper {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn sweep(store: &Store, requests: &SweepRequests) {
+    while let Some(due) = store.sweep_due(clock::now()) {
+        let noted = match due {
+            Sweep::Drop { number } => note_lost(store, requests, number),
+            _ => true,
+        };
+        if !noted || !requests.carry_out(due) {
+            return;
+        }
+    }
+}
+
+fn note_lost(store: &Store, requests: &SweepRequests, number: u64) -> bool {
+    for page in 0.. {
+        let lost = match store.lost_with(number, page, clock::now()) {
+            Ok(Some(lost)) => lost,
+            Ok(None) => return true,
+            Err(error) => {
+                tracing::error!(%error, number, "read what a past segment held");
+                return false;
+            }
+        };
+        if !requests.carry_out(Sweep::NoteLost(lost)) {
+            return false;
+        }
+    }
+    true
+}
+
+fn pack(store: &Store, look_for_past: bool, stopped: &mpsc::Receiver<()>) {
+    let is_stopped =
+        || !matches!(stopped.try_recv(), Err(mpsc::TryRecvError::Empty));
+    let mut go_on = true;
+    while go_on && !is_stopped() {
+        let now = clock::now();
+        let packed = match store.pack_one(now) {
+            Ok(false) if look_for_past => store.repack_one(now),
+            packed => packed,
+        };
+        go_on = packed.unwrap_or_else(|error| {
+            tracing::error!(%error, "pack a segment");
+            false
+        });
+    }
+}
