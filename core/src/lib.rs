@@ -30,7 +30,11 @@ use std::{io, sync::Arc, time::Duration};
 use mercurio_auth::Verifier;
 use prometheus_client::registry::Registry;
 use thiserror::Error;
-use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tokio::{
+    net::TcpListener,
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
 pub use grpc::ServeError;
@@ -80,21 +84,38 @@ impl Core {
     pub fn open(settings: CoreSettings, registry: &mut Registry) -> Result<Self, OpenError> {
         let metrics = Arc::new(Metrics::default());
         metrics.register(registry);
-        let store =
-            Store::open(&settings.data_dir, settings.store.clone(), settings.retention)?;
+        let store = Store::open(
+            &settings.data_dir,
+            settings.store.clone(),
+            settings.retention,
+        )?;
         let last = store.last_sequence();
         let hub = Arc::new(Hub::with(last, settings.hub.clone(), metrics.clone()));
-        let (writer, handle) =
-            Writer::start(store.clone(), hub.clone(), &settings.writer, metrics.clone())?;
+        let (writer, handle) = Writer::start(
+            store.clone(),
+            hub.clone(),
+            &settings.writer,
+            metrics.clone(),
+        )?;
         let sweeper = Sweeper::start(
             store.clone(),
             handle.sweeps(),
             metrics.clone(),
             settings.store.sweep_interval,
         )?;
-        let running = Running { sweeper, writer: handle };
+        let running = Running {
+            sweeper,
+            writer: handle,
+        };
         tracing::info!(data_dir = %settings.data_dir.display(), last, "the store is open");
-        Ok(Self { settings, metrics, store, hub, writer, running })
+        Ok(Self {
+            settings,
+            metrics,
+            store,
+            hub,
+            writer,
+            running,
+        })
     }
 }
 
@@ -109,7 +130,14 @@ pub async fn serve(
     verifier: Arc<Verifier>,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    let Core { settings, metrics, store, hub, writer, running } = core;
+    let Core {
+        settings,
+        metrics,
+        store,
+        hub,
+        writer,
+        running,
+    } = core;
     let grace = settings.shutdown_grace;
     let context = Arc::new(grpc::Context {
         store,
@@ -122,20 +150,32 @@ pub async fn serve(
         verifier,
         streams: grpc::Streams::default(),
         shutdown,
+        warned: Default::default(),
     });
+    let held = Arc::downgrade(&context);
     let served = grpc::serve(context, listener, grace / 2).await;
-    running.stop(grace / 2).await;
+    let deadline = Instant::now() + grace / 2;
+    running.stop(deadline).await;
+    // Calls that were cut may still be in a read: the directory is free when the last is out.
+    let closed = async {
+        while held.strong_count() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    if timeout_at(deadline, closed).await.is_err() {
+        tracing::warn!("a call is still reading the store; it is left to itself");
+    }
     served
 }
 
 impl Running {
     /// Ends retention, then the writer, who still writes what waits.
-    async fn stop(self, patience: Duration) {
+    async fn stop(self, deadline: Instant) {
         let Self { sweeper, writer } = self;
         // It waits for the step it is in, which may be a long one; the writer doesn't need it.
         let swept = tokio::task::spawn_blocking(move || drop(sweeper));
         writer.stop().await;
-        if timeout(patience, swept).await.is_err() {
+        if timeout_at(deadline, swept).await.is_err() {
             tracing::warn!("retention is still in a step; it is left to itself");
         }
     }

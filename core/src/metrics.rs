@@ -124,10 +124,14 @@ impl Metrics {
         );
         r.register(
             "readers_fell_behind",
-            "Times a reader was slower than its buffer and went back to the store",
+            "Times a reader's buffer was full, so that it goes back to the store",
             self.fell_behind.clone(),
         );
-        r.register("streams_open", "Open Subscribe streams", self.streams.clone());
+        r.register(
+            "streams_open",
+            "Open Subscribe streams",
+            self.streams.clone(),
+        );
         r.register(
             "streams_catching_up",
             "Open Subscribe streams that read the store",
@@ -139,7 +143,11 @@ impl Metrics {
             "Recipients joined on all relays",
             self.relay_recipients.clone(),
         );
-        r.register("connections_open", "Open connections", self.connections.clone());
+        r.register(
+            "connections_open",
+            "Open connections",
+            self.connections.clone(),
+        );
         r.register(
             "writer_batch_requests",
             "Requests answered by one batch of the writer",
@@ -151,9 +159,22 @@ impl Metrics {
             Unit::Seconds,
             self.sync_seconds.clone(),
         );
-        r.register_with_unit("store", "Size on disk", Unit::Bytes, self.store_bytes.clone());
-        r.register("store_segments", "Segments of the store", self.segments.clone());
-        r.register("last_sequence", "The newest entry of the log", self.last_sequence.clone());
+        r.register_with_unit(
+            "store",
+            "Size on disk",
+            Unit::Bytes,
+            self.store_bytes.clone(),
+        );
+        r.register(
+            "store_segments",
+            "Segments of the store",
+            self.segments.clone(),
+        );
+        r.register(
+            "last_sequence",
+            "The newest entry of the log",
+            self.last_sequence.clone(),
+        );
         r.register(
             "rpc_refusals",
             "Calls refused and streams ended, by reason",

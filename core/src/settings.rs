@@ -119,7 +119,10 @@ impl Limits {
         let texts = self.data_bytes + self.source_id_bytes + self.event_id_bytes;
         let topics = self.topic_filters.max(1).saturating_mul(TOPIC_MAX + FIELD);
         let marks = self.mark_ids.saturating_mul(10);
-        let message = ids.saturating_add(texts).saturating_add(topics).saturating_add(marks);
+        let message = ids
+            .saturating_add(texts)
+            .saturating_add(topics)
+            .saturating_add(marks);
         message.saturating_mul(2).max(4 << 20)
     }
 }

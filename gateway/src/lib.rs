@@ -1,0 +1,54 @@
+//! Mercurio's gateway: browsers' SSE streams and HTTP calls on one side, the core's gRPC on the
+//! other. It keeps nothing: every stream's truth is its cursor and the core's store.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`settings`] | what can be set |
+//! | `server` | the listener, connections, the end |
+//! | `auth`, `query`, `error` | what comes in: tokens, parameters; what is refused |
+//! | `api`, `events` | the HTTP API: reading and marking; publishing |
+//! | `stream`, `sse` | a browser's stream, and its bytes |
+//! | `registry`, `mailbox` | which streams are open, and what waits for each |
+//! | `relay`, `core` | the one upstream stream; calls to the core |
+//! | `json` | what a notification looks like |
+
+#![warn(missing_docs)]
+
+mod api;
+mod auth;
+mod core;
+mod error;
+mod events;
+mod health;
+mod json;
+mod mailbox;
+mod metrics;
+mod query;
+mod registry;
+mod relay;
+mod server;
+pub mod settings;
+mod sse;
+mod stream;
+
+use std::sync::Arc;
+
+use mercurio_auth::Verifier;
+use tokio_util::sync::CancellationToken;
+
+pub use server::{ServeError, serve};
+pub use settings::GatewaySettings;
+
+use crate::{core::Core, metrics::Metrics, registry::Registry};
+
+/// What every handler has at hand.
+struct Context {
+    settings: GatewaySettings,
+    verifier: Arc<Verifier>,
+    core: Core,
+    registry: Arc<Registry>,
+    metrics: Arc<Metrics>,
+    /// At most so many streams catch up at once.
+    catch_ups: tokio::sync::Semaphore,
+    shutdown: CancellationToken,
+}

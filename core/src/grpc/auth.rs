@@ -17,20 +17,35 @@ impl Context {
     /// Whose token the call carries, if they may publish.
     pub(super) fn publisher(&self, metadata: &MetadataMap) -> Result<Identity, Refusal> {
         let identity = self.identify(metadata)?;
-        identity.may_publish().then_some(identity).ok_or(Refusal::ScopeMissing(SCOPE_PUBLISH))
+        identity
+            .may_publish()
+            .then_some(identity)
+            .ok_or(Refusal::ScopeMissing(SCOPE_PUBLISH))
     }
 
     /// Whose token the call carries, if they may act for any recipient.
     pub(super) fn service(&self, metadata: &MetadataMap) -> Result<Identity, Refusal> {
-        let identity = self.identify(metadata)?;
+        self.service_token(bearer(metadata).map_err(Refusal::Token)?)
+    }
+
+    /// Whose token this is, if they may act for any recipient.
+    pub(super) fn service_token(&self, token: &str) -> Result<Identity, Refusal> {
+        let identity = self.verifier.verify(token).map_err(Refusal::Token)?;
         // Nobody's id is empty: only the scope can allow it.
-        identity.may_act_for("").then_some(identity).ok_or(Refusal::ScopeMissing(SCOPE_ANY))
+        identity
+            .may_act_for("")
+            .then_some(identity)
+            .ok_or(Refusal::ScopeMissing(SCOPE_ANY))
     }
 }
 
 /// Refuses a feed that is neither the caller's own nor opened by the scope.
 pub(super) fn check_feed(identity: &Identity, recipient: &RecipientId) -> Result<(), Refusal> {
-    if identity.may_act_for(recipient.as_str()) { Ok(()) } else { Err(Refusal::NotYourFeed) }
+    if identity.may_act_for(recipient.as_str()) {
+        Ok(())
+    } else {
+        Err(Refusal::NotYourFeed)
+    }
 }
 
 fn bearer(metadata: &MetadataMap) -> Result<&str, TokenError> {

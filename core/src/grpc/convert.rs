@@ -11,7 +11,12 @@ use crate::{
 
 /// A notification as `recipient` sees it.
 pub(super) fn notification(recipient: &str, notification: &Notification) -> pb::Notification {
-    let Notification { id, published, read_at, broadcast } = notification;
+    let Notification {
+        id,
+        published,
+        read_at,
+        broadcast,
+    } = notification;
     pb::Notification {
         read_at: read_at.map(timestamp),
         ..as_published(recipient, *id, published, *broadcast)
@@ -29,20 +34,30 @@ pub(super) fn feed_change(
         FeedChange::Notification(found) => Out::Notification(notification(recipient, found)),
         FeedChange::ReadState(change) => Out::ReadState(read_state(change)),
     };
-    pb::SubscribeResponse { cursor, change: Some(change) }
+    pb::SubscribeResponse {
+        cursor,
+        change: Some(change),
+    }
 }
 
 /// A live change, for one recipient's stream.
 pub(super) fn live(recipient: &str, live: &Live) -> pb::SubscribeResponse {
     use pb::subscribe_response::Change as Out;
-    let Live { sequence: cursor, broadcast, change } = live;
+    let Live {
+        sequence: cursor,
+        broadcast,
+        change,
+    } = live;
     let change = match change {
         Change::Published(published) => {
             Out::Notification(as_published(recipient, *cursor, published, *broadcast))
         }
         Change::ReadState(change) => Out::ReadState(read_state(change)),
     };
-    pb::SubscribeResponse { cursor: *cursor, change: Some(change) }
+    pb::SubscribeResponse {
+        cursor: *cursor,
+        change: Some(change),
+    }
 }
 
 /// How a stream begins.
@@ -54,7 +69,10 @@ pub(super) fn opened(opening: &Opening) -> pb::SubscribeResponse {
         latest: opening.latest,
     };
     let change = Some(pb::subscribe_response::Change::Opened(opened));
-    pb::SubscribeResponse { cursor: opening.cursor, change }
+    pb::SubscribeResponse {
+        cursor: opening.cursor,
+        change,
+    }
 }
 
 /// What a relay is told.
@@ -65,9 +83,15 @@ pub(super) fn relay_event(event: RelayEvent) -> pb::RelayResponse {
             Message::Joined(pb::RelayJoined { join_id, cursor })
         }
         RelayEvent::Reset { cursor } => Message::Reset(pb::RelayReset { cursor }),
-        RelayEvent::Entry { sequence: cursor, recipients, change } => {
-            let recipient_ids: Vec<_> =
-                recipients.iter().map(|recipient| recipient.as_str().to_owned()).collect();
+        RelayEvent::Entry {
+            sequence: cursor,
+            recipients,
+            change,
+        } => {
+            let recipient_ids: Vec<_> = recipients
+                .iter()
+                .map(|recipient| recipient.as_str().to_owned())
+                .collect();
             let broadcast = recipient_ids.is_empty();
             let change = match change {
                 Change::Published(published) => pb::relay_entry::Change::Notification(
@@ -77,10 +101,16 @@ pub(super) fn relay_event(event: RelayEvent) -> pb::RelayResponse {
                     pb::relay_entry::Change::ReadState(read_state(&change))
                 }
             };
-            Message::Entry(pb::RelayEntry { cursor, recipient_ids, change: Some(change) })
+            Message::Entry(pb::RelayEntry {
+                cursor,
+                recipient_ids,
+                change: Some(change),
+            })
         }
     };
-    pb::RelayResponse { message: Some(message) }
+    pb::RelayResponse {
+        message: Some(message),
+    }
 }
 
 fn as_published(
@@ -127,10 +157,19 @@ mod tests {
 
     #[test]
     fn milliseconds_become_seconds_and_nanos() {
-        assert_eq!(timestamp(1_700_000_000_123), Timestamp {
-            seconds: 1_700_000_000,
-            nanos: 123_000_000
-        });
-        assert_eq!(timestamp(999), Timestamp { seconds: 0, nanos: 999_000_000 });
+        assert_eq!(
+            timestamp(1_700_000_000_123),
+            Timestamp {
+                seconds: 1_700_000_000,
+                nanos: 123_000_000
+            }
+        );
+        assert_eq!(
+            timestamp(999),
+            Timestamp {
+                seconds: 0,
+                nanos: 999_000_000
+            }
+        );
     }
 }

@@ -18,8 +18,13 @@ pub(super) struct Ending {
 impl Ending {
     /// The end of a stream opened with this identity's token.
     pub fn new(identity: &Identity, shutdown: &CancellationToken) -> Self {
-        let expiry = identity.remaining(SystemTime::now()).map(|remaining| Box::pin(sleep(remaining)));
-        Self { shutdown: Box::pin(shutdown.clone().cancelled_owned()), expiry }
+        let expiry = identity
+            .remaining(SystemTime::now())
+            .map(|remaining| Box::pin(sleep(remaining)));
+        Self {
+            shutdown: Box::pin(shutdown.clone().cancelled_owned()),
+            expiry,
+        }
     }
 
     /// Why the stream ends, when it does. Cancelling it loses nothing.

@@ -25,7 +25,10 @@ pub(super) struct Ends<S> {
 
 impl<S> Ends<S> {
     pub fn new(inner: S, end: &CancellationToken) -> Self {
-        Self { inner, end: end.clone() }
+        Self {
+            inner,
+            end: end.clone(),
+        }
     }
 }
 
@@ -47,13 +50,16 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let response = self.inner.call(request);
         let end = self.end.clone();
+        // The request too: reflection reads it in a task of its own, and as long as it does the
+        // call is open.
+        let response = self
+            .inner
+            .call(request.map(|body| EndingBody::wrap(body, &end, false)));
         Box::pin(async move {
-            Ok(response.await?.map(|inner| {
-                let end = Some(Box::pin(end.cancelled_owned()));
-                Body::new(EndingBody { inner: Box::pin(inner), end })
-            }))
+            Ok(response
+                .await?
+                .map(|body| EndingBody::wrap(body, &end, true)))
         })
     }
 }
@@ -62,6 +68,18 @@ struct EndingBody {
     inner: Pin<Box<Body>>,
     /// `None`: it has ended.
     end: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    says_why: bool,
+}
+
+impl EndingBody {
+    fn wrap(inner: Body, end: &CancellationToken, says_why: bool) -> Body {
+        let end = Some(Box::pin(end.clone().cancelled_owned()));
+        Body::new(Self {
+            inner: Box::pin(inner),
+            end,
+            says_why,
+        })
+    }
 }
 
 impl HttpBody for EndingBody {
@@ -73,13 +91,18 @@ impl HttpBody for EndingBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Status>>> {
         let this = &mut *self;
-        let Some(end) = &mut this.end else { return Poll::Ready(None) };
+        let Some(end) = &mut this.end else {
+            return Poll::Ready(None);
+        };
         // First what there is to say, such as that the service is no longer serving.
         if let Poll::Ready(frame) = this.inner.as_mut().poll_frame(cx) {
             return Poll::Ready(frame);
         }
         ready!(Future::poll(end.as_mut(), cx));
         this.end = None;
+        if !this.says_why {
+            return Poll::Ready(None);
+        }
         let mut trailers = HeaderMap::new();
         Status::from(Refusal::ShuttingDown).add_header(&mut trailers)?;
         Poll::Ready(Some(Ok(Frame::trailers(trailers))))

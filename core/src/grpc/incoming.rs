@@ -81,12 +81,18 @@ pub(super) struct Connection {
 impl Connection {
     fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.cut.as_mut().poll(cx).is_ready() {
-            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the service ended"));
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "the service ended",
+            ));
         }
         if let Some((deadline, _)) = &mut self.silence
             && deadline.as_mut().poll(cx).is_ready()
         {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "the client says nothing"));
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the client says nothing",
+            ));
         }
         Ok(())
     }

@@ -27,9 +27,13 @@ mod streams;
 mod subscribe;
 mod validate;
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use mercurio_auth::Verifier;
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -59,7 +63,12 @@ pub(crate) struct Context {
     pub streams: Streams,
     pub reads: Arc<Semaphore>,
     pub shutdown: CancellationToken,
+    /// When an overload was last logged.
+    pub warned: Mutex<Option<Instant>>,
 }
+
+/// How often an overload is logged.
+const WARN_EVERY: Duration = Duration::from_secs(1);
 
 impl Context {
     /// Reads the store where blocking is allowed, a bounded number of reads at a time.
@@ -71,7 +80,11 @@ impl Context {
         let turn = match tokio::time::timeout(self.transport.read_wait, turn).await {
             Ok(Ok(turn)) => turn,
             Ok(Err(_closed)) => return Err(Refusal::ShuttingDown),
-            Err(_elapsed) => return Err(Refusal::ReadsBusy { reads: self.transport.reads }),
+            Err(_elapsed) => {
+                return Err(Refusal::ReadsBusy {
+                    reads: self.transport.reads,
+                });
+            }
         };
         let store = self.store.clone();
         let reading = tokio::task::spawn_blocking(move || {
@@ -81,14 +94,26 @@ impl Context {
         });
         match reading.await {
             Ok(read) => Ok(read?),
-            Err(error) => Err(Refusal::Internal(format!("a read of the store ended: {error}"))),
+            Err(error) => Err(Refusal::Internal(format!(
+                "a read of the store ended: {error}"
+            ))),
         }
     }
 
     /// The status of a refusal; counts it, and logs what is our own fault.
     fn refuse(&self, refusal: Refusal) -> tonic::Status {
         self.metrics.refused(refusal.reason());
-        refusal.log();
+        refusal.log(refusal.is_overload() && !self.may_warn());
         refusal.into()
+    }
+
+    /// At most once in [`WARN_EVERY`].
+    fn may_warn(&self) -> bool {
+        let mut warned = self.warned.lock();
+        let may_warn = warned.is_none_or(|last| last.elapsed() >= WARN_EVERY);
+        if may_warn {
+            *warned = Some(Instant::now());
+        }
+        may_warn
     }
 }

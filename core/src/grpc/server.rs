@@ -1,6 +1,6 @@
 //! The gRPC server on a bound listener, from the first connection to the last.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use mercurio_proto::{
     FILE_DESCRIPTOR_SET,
@@ -44,8 +44,12 @@ pub(crate) async fn serve(
 ) -> Result<(), ServeError> {
     let (cut, others_end) = (CancellationToken::new(), CancellationToken::new());
     let (health, router) = router(&context, &others_end).await?;
-    let connections =
-        incoming::accept(listener, &context.transport, context.metrics.clone(), cut.clone());
+    let connections = incoming::accept(
+        listener,
+        &context.transport,
+        context.metrics.clone(),
+        cut.clone(),
+    );
     let shutdown = context.shutdown.clone();
     let asked_to_end = {
         let shutdown = shutdown.clone();
@@ -70,11 +74,9 @@ pub(crate) async fn serve(
 }
 
 /// Waits until `patience` has passed since the shutdown began.
-fn past(shutdown: &CancellationToken, patience: Duration) -> impl Future<Output = ()> {
-    async move {
-        shutdown.cancelled().await;
-        tokio::time::sleep(patience).await;
-    }
+async fn past(shutdown: &CancellationToken, patience: Duration) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(patience).await;
 }
 
 async fn router(
@@ -125,12 +127,36 @@ async fn set_serving(health: &HealthReporter, is_serving: bool) {
 /// logged, least of all its token or body.
 fn span(request: &http::Request<()>) -> Span {
     let method = request.uri().path();
-    let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
-    let is_usable = |id: &&str| {
-        (1..=REQUEST_ID_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
-    };
-    match id.filter(is_usable) {
+    match request_id(request.headers()) {
         Some(id) => tracing::info_span!("rpc", method, request_id = id),
         None => tracing::info_span!("rpc", method, request_id = %Uuid::now_v7()),
+    }
+}
+
+/// The id that the caller gave, if it may stand in a log.
+fn request_id(headers: &http::HeaderMap) -> Option<&str> {
+    let id = headers.get(REQUEST_ID)?.to_str().ok()?;
+    let is_usable =
+        (1..=REQUEST_ID_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
+    is_usable.then_some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_id_is_taken_when_it_may_stand_in_a_log() {
+        let id_of = |id: &str| {
+            let mut headers = http::HeaderMap::new();
+            headers.insert(REQUEST_ID, id.parse().unwrap());
+            request_id(&headers).map(str::to_owned)
+        };
+        assert_eq!(id_of("0198-abc").as_deref(), Some("0198-abc"));
+        assert_eq!(id_of(&"x".repeat(128)).as_deref(), Some(&*"x".repeat(128)));
+        for unusable in ["", "a b", "a\tb", &"x".repeat(129)] {
+            assert_eq!(id_of(unusable), None, "{unusable:?}");
+        }
+        assert_eq!(request_id(&http::HeaderMap::new()), None);
     }
 }

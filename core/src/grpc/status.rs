@@ -93,15 +93,26 @@ impl Refusal {
     }
 
     /// Logs what somebody who runs the service should know; the caller's own mistakes are theirs.
-    pub fn log(&self) {
+    /// An overload comes in floods: it is logged unless `is_flooding`.
+    pub fn log(&self, is_flooding: bool) {
         let reason = self.reason();
         match self {
             Self::Store(error) => tracing::error!(reason, %error, "read the store"),
             Self::Internal(error) => tracing::error!(reason, %error, "a call failed"),
-            // The writer has logged a failure, once for the whole batch.
-            Self::Write(_) | Self::ReadsBusy { .. } => tracing::warn!(reason, "refused: {self}"),
+            _ if self.is_overload() && !is_flooding => tracing::warn!(reason, "refused: {self}"),
+            // The writer has logged its failures, once for a whole batch.
             _ => tracing::debug!(reason, "refused: {self}"),
         }
+    }
+
+    /// Whether the service is short of something.
+    pub fn is_overload(&self) -> bool {
+        matches!(
+            self,
+            Self::ReadsBusy { .. }
+                | Self::TooManyStreams { .. }
+                | Self::Write(WriteError::Busy { .. } | WriteError::DiskFull { .. })
+        )
     }
 
     /// What a caller is told. What a failed store says may name files: it is in the log.
@@ -159,31 +170,98 @@ mod tests {
 
     #[test]
     fn every_refusal_has_a_code_a_reason_and_a_retry_where_it_helps() {
-        let corrupt = StoreError::Corrupt { dir: PathBuf::from("d"), message: "m".into() };
-        let engine = StoreError::Engine { dir: PathBuf::from("d"), message: "m".into() };
-        let full = WriteError::DiskFull { free: 1, reserve: 2 };
+        let corrupt = StoreError::Corrupt {
+            dir: PathBuf::from("d"),
+            message: "m".into(),
+        };
+        let engine = StoreError::Engine {
+            dir: PathBuf::from("d"),
+            message: "m".into(),
+        };
+        let full = WriteError::DiskFull {
+            free: 1,
+            reserve: 2,
+        };
         for (refusal, code, reason, retries) in [
-            (Refusal::Token(TokenError::Missing), Code::Unauthenticated, "TOKEN_MISSING", false),
-            (Refusal::Token(TokenError::Expired), Code::Unauthenticated, "TOKEN_EXPIRED", false),
-            (Refusal::Token(TokenError::Malformed), Code::Unauthenticated, "TOKEN_INVALID", false),
-            (Refusal::NotYourFeed, Code::PermissionDenied, "NOT_YOUR_FEED", false),
-            (Refusal::ScopeMissing("s"), Code::PermissionDenied, "SCOPE_MISSING", false),
+            (
+                Refusal::Token(TokenError::Missing),
+                Code::Unauthenticated,
+                "TOKEN_MISSING",
+                false,
+            ),
+            (
+                Refusal::Token(TokenError::Expired),
+                Code::Unauthenticated,
+                "TOKEN_EXPIRED",
+                false,
+            ),
+            (
+                Refusal::Token(TokenError::Malformed),
+                Code::Unauthenticated,
+                "TOKEN_INVALID",
+                false,
+            ),
+            (
+                Refusal::NotYourFeed,
+                Code::PermissionDenied,
+                "NOT_YOUR_FEED",
+                false,
+            ),
+            (
+                Refusal::ScopeMissing("s"),
+                Code::PermissionDenied,
+                "SCOPE_MISSING",
+                false,
+            ),
             (Refusal::NotFound, Code::NotFound, "NOT_FOUND", false),
             (
-                Refusal::TooManyStreams { what: "streams", limit: 64 },
+                Refusal::TooManyStreams {
+                    what: "streams",
+                    limit: 64,
+                },
                 Code::ResourceExhausted,
                 "TOO_MANY_STREAMS",
                 true,
             ),
-            (Refusal::ReadsBusy { reads: 1 }, Code::Unavailable, "STORE_BUSY", true),
-            (WriteError::Busy { queue: 1 }.into(), Code::Unavailable, "STORE_BUSY", true),
+            (
+                Refusal::ReadsBusy { reads: 1 },
+                Code::Unavailable,
+                "STORE_BUSY",
+                true,
+            ),
+            (
+                WriteError::Busy { queue: 1 }.into(),
+                Code::Unavailable,
+                "STORE_BUSY",
+                true,
+            ),
             (full.into(), Code::ResourceExhausted, "STORE_FULL", true),
-            (WriteError::Failed("f".into()).into(), Code::Unavailable, "STORE_FAILED", true),
-            (WriteError::ShuttingDown.into(), Code::Unavailable, "SHUTTING_DOWN", true),
+            (
+                WriteError::Failed("f".into()).into(),
+                Code::Unavailable,
+                "STORE_FAILED",
+                true,
+            ),
+            (
+                WriteError::ShuttingDown.into(),
+                Code::Unavailable,
+                "SHUTTING_DOWN",
+                true,
+            ),
             (corrupt.into(), Code::DataLoss, "STORE_FAILED", false),
             (engine.into(), Code::Unavailable, "STORE_FAILED", false),
-            (Refusal::ShuttingDown, Code::Unavailable, "SHUTTING_DOWN", true),
-            (Refusal::Internal("secret".into()), Code::Internal, "INTERNAL", false),
+            (
+                Refusal::ShuttingDown,
+                Code::Unavailable,
+                "SHUTTING_DOWN",
+                true,
+            ),
+            (
+                Refusal::Internal("secret".into()),
+                Code::Internal,
+                "INTERNAL",
+                false,
+            ),
         ] {
             let (found_code, found_reason, retry) = details(refusal);
             assert_eq!((found_code, found_reason.as_str()), (code, reason));
@@ -198,21 +276,39 @@ mod tests {
         violations.add("data", "70000 bytes; at most 65536 are allowed");
         let status = Status::from(Refusal::Invalid(violations));
         assert_eq!(status.code(), Code::InvalidArgument);
-        assert!(status.message().contains("source_id: 0 bytes; 1 to 128"), "{}", status.message());
+        assert!(
+            status.message().contains("source_id: 0 bytes; 1 to 128"),
+            "{}",
+            status.message()
+        );
         let details = status.get_error_details();
         let fields = &details.bad_request().unwrap().field_violations;
         assert_eq!(fields.len(), 2);
         assert_eq!(fields[1].field, "data");
-        assert_eq!(fields[1].description, "70000 bytes; at most 65536 are allowed");
+        assert_eq!(
+            fields[1].description,
+            "70000 bytes; at most 65536 are allowed"
+        );
         assert_eq!(details.error_info().unwrap().reason, "INVALID_FIELD");
     }
 
     #[test]
     fn a_caller_is_not_told_of_files() {
-        let engine = StoreError::Engine { dir: "/srv/secret".into(), message: "m".into() };
-        assert!(!Status::from(Refusal::from(engine)).message().contains("secret"));
+        let engine = StoreError::Engine {
+            dir: "/srv/secret".into(),
+            message: "m".into(),
+        };
+        assert!(
+            !Status::from(Refusal::from(engine))
+                .message()
+                .contains("secret")
+        );
         let failed = WriteError::Failed("/srv/secret".into());
-        assert!(!Status::from(Refusal::from(failed)).message().contains("secret"));
+        assert!(
+            !Status::from(Refusal::from(failed))
+                .message()
+                .contains("secret")
+        );
         let internal = Refusal::Internal("secret".into());
         assert!(!Status::from(internal).message().contains("secret"));
     }

@@ -4,7 +4,11 @@ use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
 
-use crate::{entry::RecipientId, metrics::{Metrics, Raised}, settings::Limits};
+use crate::{
+    entry::RecipientId,
+    metrics::{Metrics, Raised},
+    settings::Limits,
+};
 
 use super::status::Refusal;
 
@@ -23,7 +27,7 @@ struct Open {
 impl Streams {
     /// Counts a stream in for as long as what is returned lives. One that ends at the present
     /// doesn't count for its user.
-    pub fn open(
+    pub(super) fn open(
         &self,
         user: &RecipientId,
         is_live: bool,
@@ -32,13 +36,19 @@ impl Streams {
     ) -> Result<OpenStream, Refusal> {
         let mut open = self.0.lock();
         if open.all >= limits.streams {
-            return Err(Refusal::TooManyStreams { what: "streams", limit: limits.streams });
+            return Err(Refusal::TooManyStreams {
+                what: "streams",
+                limit: limits.streams,
+            });
         }
         if is_live {
             let of_user = open.of_user.get(user).copied().unwrap_or_default();
             if of_user >= limits.streams_per_user {
                 let limit = limits.streams_per_user;
-                return Err(Refusal::TooManyStreams { what: "streams of this user", limit });
+                return Err(Refusal::TooManyStreams {
+                    what: "streams of this user",
+                    limit,
+                });
             }
             open.of_user.insert(user.clone(), of_user + 1);
         }
@@ -52,14 +62,24 @@ impl Streams {
     }
 
     /// Counts a relay in for as long as what is returned lives.
-    pub fn open_relay(&self, limits: &Limits, metrics: &Metrics) -> Result<OpenRelay, Refusal> {
+    pub(super) fn open_relay(
+        &self,
+        limits: &Limits,
+        metrics: &Metrics,
+    ) -> Result<OpenRelay, Refusal> {
         let mut open = self.0.lock();
         if open.relays >= limits.relays {
-            return Err(Refusal::TooManyStreams { what: "relays", limit: limits.relays });
+            return Err(Refusal::TooManyStreams {
+                what: "relays",
+                limit: limits.relays,
+            });
         }
         open.relays += 1;
         drop(open);
-        Ok(OpenRelay { streams: self.clone(), _shown: Raised::new(&metrics.relays) })
+        Ok(OpenRelay {
+            streams: self.clone(),
+            _shown: Raised::new(&metrics.relays),
+        })
     }
 }
 
@@ -103,17 +123,27 @@ mod tests {
 
     #[test]
     fn a_user_has_so_many_live_streams_and_the_service_so_many_in_all() {
-        let limits = Limits { streams_per_user: 2, streams: 4, ..Limits::default() };
+        let limits = Limits {
+            streams_per_user: 2,
+            streams: 4,
+            ..Limits::default()
+        };
         let metrics = Metrics::default();
         let streams = Streams::default();
         let id = |name| RecipientId::new(name).unwrap();
         let open = |name, is_live| streams.open(&id(name), is_live, &limits, &metrics);
         let first = open("ada", true).unwrap();
         let _second = open("ada", true).unwrap();
-        assert!(matches!(open("ada", true), Err(Refusal::TooManyStreams { limit: 2, .. })));
+        assert!(matches!(
+            open("ada", true),
+            Err(Refusal::TooManyStreams { limit: 2, .. })
+        ));
         let _current = open("ada", false).unwrap();
         let _bob = open("bob", true).unwrap();
-        assert!(matches!(open("cyd", false), Err(Refusal::TooManyStreams { limit: 4, .. })));
+        assert!(matches!(
+            open("cyd", false),
+            Err(Refusal::TooManyStreams { limit: 4, .. })
+        ));
         assert_eq!(metrics.streams.get(), 4);
         drop(first);
         let third = open("ada", true).unwrap();

@@ -15,7 +15,7 @@ use tracing::{Instrument, Span};
 use crate::{
     clock,
     entry::{Change, FeedChange, Millis, Published, Sequence},
-    hub::{Live, Subscription},
+    hub::{Lagged, Live, Subscription},
     metrics::Raised,
     store::{FeedLimit, Opening},
 };
@@ -47,7 +47,9 @@ pub(super) fn open(
     check_feed(&identity, &query.recipient)?;
     let is_live = !query.until_current;
     let counted =
-        context.streams.open(&query.recipient, is_live, &context.limits, &context.metrics)?;
+        context
+            .streams
+            .open(&query.recipient, is_live, &context.limits, &context.metrics)?;
     let feed = Feed {
         live: is_live.then(|| context.hub.subscribe(query.recipient.clone())),
         cursor: 0,
@@ -121,7 +123,7 @@ impl Feed {
             match &self.at {
                 At::Beginning => return self.begin().await.map(Some),
                 At::Store(_) if !self.page.is_empty() => {
-                    if let Some(message) = self.from_page() {
+                    if let Some(message) = self.next_of_page() {
                         return Ok(Some(message));
                     }
                 }
@@ -134,14 +136,13 @@ impl Feed {
                     self.cursor = self.cursor.max(catch_up.through);
                     match &self.live {
                         None => return Ok(None),
-                        // While the store was read more came than its queue holds: no fault of
-                        // the reader's, so it isn't counted.
+                        // While the store was read more came than its queue holds.
                         Some(live) if live.has_lagged() => self.return_to_store(),
                         Some(_) => self.at = At::Live,
                     }
                 }
                 At::Live => {
-                    if let Some(message) = self.from_hub().await {
+                    if let Some(message) = self.next_of_hub().await {
                         return Ok(Some(message));
                     }
                 }
@@ -151,7 +152,8 @@ impl Feed {
 
     async fn begin(&mut self) -> Result<pb::SubscribeResponse, Refusal> {
         let (recipient, after) = (self.query.recipient.clone(), self.query.after);
-        let read = move |store: &crate::store::Store| store.opening(&recipient, after, clock::now());
+        let read =
+            move |store: &crate::store::Store| store.opening(&recipient, after, clock::now());
         let opening = self.context.read(read).await?;
         self.cursor = opening.cursor;
         self.at = self.store_up_to(opening.latest, !opening.complete);
@@ -160,16 +162,32 @@ impl Feed {
 
     fn store_up_to(&self, up_to: Sequence, told: bool) -> At {
         let shown = Raised::new(&self.context.metrics.catching_up);
-        At::Store(CatchUp { up_to, through: self.cursor, told, _shown: shown })
+        At::Store(CatchUp {
+            up_to,
+            through: self.cursor,
+            told,
+            _shown: shown,
+        })
     }
 
     /// Reads on from the store. Where retention took something that the reader had not seen, they
     /// are told once, before what is left.
     async fn read_page(&mut self) -> Result<Option<pb::SubscribeResponse>, Refusal> {
-        let At::Store(CatchUp { up_to, through, told, .. }) = self.at else { return Ok(None) };
+        let At::Store(CatchUp {
+            up_to,
+            through,
+            told,
+            ..
+        }) = self.at
+        else {
+            return Ok(None);
+        };
         let recipient = self.query.recipient.clone();
         let read = move |store: &crate::store::Store| {
-            let limit = FeedLimit { changes: PAGE_CHANGES, bytes: PAGE_BYTES };
+            let limit = FeedLimit {
+                changes: PAGE_CHANGES,
+                bytes: PAGE_BYTES,
+            };
             let now = clock::now();
             let page = store.feed(&recipient, through, up_to, limit, now)?;
             let opening = match page.lost && !told {
@@ -181,17 +199,24 @@ impl Feed {
         let (page, opening) = self.context.read(read).await?;
         // A page that gets nowhere would be read for ever.
         if page.through <= through && through < up_to {
-            return Err(Refusal::Internal(format!("a page after {through} ends there")));
+            return Err(Refusal::Internal(format!(
+                "a page after {through} ends there"
+            )));
         }
         self.page = page.changes.into();
         if let At::Store(catch_up) = &mut self.at {
             catch_up.through = page.through;
             catch_up.told = page.lost;
         }
-        Ok(opening.map(|opening| convert::opened(&Opening { complete: false, ..opening })))
+        Ok(opening.map(|opening| {
+            convert::opened(&Opening {
+                complete: false,
+                ..opening
+            })
+        }))
     }
 
-    fn from_page(&mut self) -> Option<pb::SubscribeResponse> {
+    fn next_of_page(&mut self) -> Option<pb::SubscribeResponse> {
         let (sequence, change) = self.page.pop_front()?;
         self.cursor = sequence;
         let is_wanted = match &change {
@@ -203,7 +228,7 @@ impl Feed {
     }
 
     /// The next live message; `None`: one that is passed over, or back to the store.
-    async fn from_hub(&mut self) -> Option<pb::SubscribeResponse> {
+    async fn next_of_hub(&mut self) -> Option<pb::SubscribeResponse> {
         let subscription = self.live.as_ref()?;
         match subscription.next().await {
             Ok(live) if live.sequence <= self.cursor => None,
@@ -215,11 +240,8 @@ impl Feed {
                 };
                 is_wanted.then(|| self.as_live(&live))
             }
-            Err(lagged) => {
-                if lagged.too_slow {
-                    self.context.metrics.streams_fell_behind.inc();
-                    tracing::debug!(cursor = self.cursor, "a stream fell behind");
-                }
+            Err(Lagged) => {
+                tracing::debug!(cursor = self.cursor, "a stream fell behind");
                 self.return_to_store();
                 None
             }

@@ -52,8 +52,16 @@ impl Hub {
     #[must_use]
     pub fn with(last: Sequence, settings: HubSettings, metrics: Arc<Metrics>) -> Self {
         metrics.last_sequence.set(last);
-        let readers = Readers { last, streams: HashMap::new(), relays: Vec::new() };
-        Self { settings, metrics, readers: Mutex::new(readers) }
+        let readers = Readers {
+            last,
+            streams: HashMap::new(),
+            relays: Vec::new(),
+        };
+        Self {
+            settings,
+            metrics,
+            readers: Mutex::new(readers),
+        }
     }
 
     /// Hands entries to their readers. The writer calls it, in sequence order, with what is safe
@@ -62,9 +70,12 @@ impl Hub {
         let Some(newest) = batch.last() else { return };
         let mut readers = self.readers.lock();
         for applied in batch {
-            debug_assert!(applied.sequence > readers.last, "entries come in sequence order");
+            debug_assert!(
+                applied.sequence > readers.last,
+                "entries come in sequence order"
+            );
             readers.last = applied.sequence;
-            readers.hand_to_streams(applied, &self.settings);
+            readers.hand_to_streams(applied, &self.settings, &self.metrics);
             for relay in &readers.relays {
                 relay.push(applied, &self.settings, &self.metrics);
             }
@@ -92,9 +103,17 @@ impl Hub {
     pub fn subscribe(self: &Arc<Self>, recipient: RecipientId) -> Subscription {
         let queue = Arc::new(Queue::default());
         let mut readers = self.readers.lock();
-        readers.streams.entry(recipient.clone()).or_default().push(queue.clone());
+        readers
+            .streams
+            .entry(recipient.clone())
+            .or_default()
+            .push(queue.clone());
         drop(readers);
-        Subscription { hub: self.clone(), recipient, queue }
+        Subscription {
+            hub: self.clone(),
+            recipient,
+            queue,
+        }
     }
 
     /// Registers a relay, which nobody has joined yet.
@@ -115,22 +134,26 @@ impl Hub {
 }
 
 impl Readers {
-    fn hand_to_streams(&self, applied: &Applied, settings: &HubSettings) {
+    fn hand_to_streams(&self, applied: &Applied, settings: &HubSettings, metrics: &Metrics) {
         if self.streams.is_empty() {
             return;
         }
         let broadcast = applied.audience == Audience::Everyone;
-        let live = Live { sequence: applied.sequence, broadcast, change: applied.change.clone() };
+        let live = Live {
+            sequence: applied.sequence,
+            broadcast,
+            change: applied.change.clone(),
+        };
         match &applied.audience {
             Audience::Everyone => {
                 for queue in self.streams.values().flatten() {
-                    queue.push(&live, settings);
+                    queue.push(&live, settings, metrics);
                 }
             }
             Audience::Recipients(recipients) => {
                 for recipient in recipients.iter() {
                     for queue in self.streams.get(recipient).into_iter().flatten() {
-                        queue.push(&live, settings);
+                        queue.push(&live, settings, metrics);
                     }
                 }
             }

@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 
 use crate::{
     entry::{Change, Sequence},
+    metrics::Metrics,
     settings::HubSettings,
 };
 
@@ -24,10 +25,7 @@ pub struct Live {
 
 /// Entries were left out, since the reader was too slow or continuity was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lagged {
-    /// The reader was too slow.
-    pub too_slow: bool,
-}
+pub struct Lagged;
 
 #[derive(Default)]
 pub(super) struct Queue {
@@ -40,13 +38,13 @@ pub(super) struct Queue {
 struct Waiting {
     entries: VecDeque<Live>,
     bytes: usize,
-    lagged: Option<Lagged>,
+    has_lagged: bool,
 }
 
 impl Queue {
-    pub fn push(&self, live: &Live, settings: &HubSettings) {
+    pub fn push(&self, live: &Live, settings: &HubSettings, metrics: &Metrics) {
         let mut waiting = self.waiting.lock();
-        if waiting.lagged.is_some() {
+        if waiting.has_lagged {
             return;
         }
         let bytes = waiting.bytes + super::weight(&live.change);
@@ -54,7 +52,11 @@ impl Queue {
             // However large, one entry always fits.
             || (bytes > settings.stream_bytes && !waiting.entries.is_empty());
         if is_full {
-            *waiting = Waiting { lagged: Some(Lagged { too_slow: true }), ..Waiting::default() };
+            metrics.streams_fell_behind.inc();
+            *waiting = Waiting {
+                has_lagged: true,
+                ..Waiting::default()
+            };
         } else {
             waiting.bytes = bytes;
             waiting.entries.push_back(live.clone());
@@ -64,16 +66,15 @@ impl Queue {
     }
 
     pub fn mark_lagged(&self) {
-        let mut waiting = self.waiting.lock();
-        if waiting.lagged.is_none() {
-            *waiting = Waiting { lagged: Some(Lagged { too_slow: false }), ..Waiting::default() };
-        }
-        drop(waiting);
+        *self.waiting.lock() = Waiting {
+            has_lagged: true,
+            ..Waiting::default()
+        };
         self.ready.notify_one();
     }
 
     pub fn has_lagged(&self) -> bool {
-        self.waiting.lock().lagged.is_some()
+        self.waiting.lock().has_lagged
     }
 
     pub fn restart(&self) {
@@ -84,8 +85,8 @@ impl Queue {
         loop {
             {
                 let mut waiting = self.waiting.lock();
-                if let Some(lagged) = waiting.lagged {
-                    return Err(lagged);
+                if waiting.has_lagged {
+                    return Err(Lagged);
                 }
                 if let Some(live) = waiting.entries.pop_front() {
                     waiting.bytes -= super::weight(&live.change);

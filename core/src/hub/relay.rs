@@ -71,7 +71,9 @@ impl RelayQueue {
         let recipients: Vec<RecipientId> = match &applied.audience {
             Audience::Everyone => Vec::new(),
             Audience::Recipients(named) => {
-                let joined = named.iter().filter(|recipient| state.joined.contains(*recipient));
+                let joined = named
+                    .iter()
+                    .filter(|recipient| state.joined.contains(*recipient));
                 let joined: Vec<_> = joined.cloned().collect();
                 if joined.is_empty() {
                     return;
@@ -91,7 +93,11 @@ impl RelayQueue {
             state.entries += 1;
             state.bytes = bytes;
             let change = applied.change.clone();
-            state.events.push_back(RelayEvent::Entry { sequence, recipients, change });
+            state.events.push_back(RelayEvent::Entry {
+                sequence,
+                recipients,
+                change,
+            });
         }
         drop(state);
         self.ready.notify_one();
@@ -148,14 +154,23 @@ impl RelaySubscription {
         // Under the hub's lock no batch is half handed out: the cursor is one moment.
         let readers = self.hub.readers.lock();
         let mut state = self.queue.state.lock();
-        let new = recipients.iter().filter(|id| !state.joined.contains(*id)).count();
+        let new = recipients
+            .iter()
+            .filter(|id| !state.joined.contains(*id))
+            .count();
         if state.joined.len() + new > limit {
             return Err(RelayFull);
         }
         let before = state.joined.len();
         state.joined.extend(recipients);
-        self.hub.metrics.relay_recipients.inc_by(signed(state.joined.len() - before));
-        state.events.push_back(RelayEvent::Joined { join_id, cursor: readers.last });
+        self.hub
+            .metrics
+            .relay_recipients
+            .inc_by(signed(state.joined.len() - before));
+        state.events.push_back(RelayEvent::Joined {
+            join_id,
+            cursor: readers.last,
+        });
         drop((state, readers));
         self.queue.ready.notify_one();
         Ok(())
@@ -168,7 +183,10 @@ impl RelaySubscription {
         for recipient in recipients {
             state.joined.remove(recipient);
         }
-        self.hub.metrics.relay_recipients.dec_by(signed(before - state.joined.len()));
+        self.hub
+            .metrics
+            .relay_recipients
+            .dec_by(signed(before - state.joined.len()));
     }
 
     /// The next event. Cancelling it loses nothing.
@@ -177,7 +195,10 @@ impl RelaySubscription {
             {
                 let mut state = self.queue.state.lock();
                 if let Some(event) = state.events.pop_front() {
-                    if let RelayEvent::Entry { recipients, change, .. } = &event {
+                    if let RelayEvent::Entry {
+                        recipients, change, ..
+                    } = &event
+                    {
                         state.entries -= 1;
                         state.bytes -= weight(recipients, change);
                     }
@@ -192,10 +213,17 @@ impl RelaySubscription {
 
 impl Drop for RelaySubscription {
     fn drop(&mut self) {
-        self.hub.readers.lock().relays.retain(|queue| !Arc::ptr_eq(queue, &self.queue));
+        self.hub
+            .readers
+            .lock()
+            .relays
+            .retain(|queue| !Arc::ptr_eq(queue, &self.queue));
         // Outside of the hub's lock: freeing many thousand entries takes a while.
         let state = std::mem::take(&mut *self.queue.state.lock());
-        self.hub.metrics.relay_recipients.dec_by(signed(state.joined.len()));
+        self.hub
+            .metrics
+            .relay_recipients
+            .dec_by(signed(state.joined.len()));
     }
 }
 

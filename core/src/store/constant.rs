@@ -6,10 +6,12 @@
 //! damage is an error and never a wrong or a missing answer. Little of it is in memory: every
 //! 64th hash, and a Bloom filter (fastbloom) of all. The rest is the kernel's page cache.
 //!
-//!     extents…                 any bytes, found by who knows their place
-//!     [keyLength u32][key][value] extents, found by their key
-//!     table                    (hash u64, offset u64, length u32, crc u32)…, ascending
-//!     footer                   table offset u64, entries u64, table crc u32, magic
+//! ```text
+//! extents…                 any bytes, found by who knows their place
+//! [keyLength u32][key][value] extents, found by their key
+//! table                    (hash u64, offset u64, length u32, crc u32)…, ascending
+//! footer                   table offset u64, entries u64, table crc u32, magic
+//! ```
 //!
 //! All numbers are big-endian. The hash is SipHash-1-3 with a zero key.
 

@@ -1,9 +1,11 @@
 //! Start: one process, a known format, and the segments as they were left.
 //!
-//!     <data-dir>/LOCK         held with flock; says who holds it
-//!     <data-dir>/FORMAT       the version of all of this
-//!     <data-dir>/high-water   the last entry known to be safe
-//!     <data-dir>/segments/    see `segment.rs`
+//! ```text
+//! <data-dir>/LOCK         held with flock; says who holds it
+//! <data-dir>/FORMAT       the version of all of this
+//! <data-dir>/high-water   the last entry known to be safe
+//! <data-dir>/segments/    see `segment.rs`
+//! ```
 
 use std::{
     fs::{self, File, OpenOptions},

@@ -4,8 +4,10 @@
 //! sealed, and soon packed (`pack.rs`): rewritten once into a compact file (`constant.rs`) that
 //! carries its index with it. Retention drops whole segments.
 //!
-//!     segments/00000007/      meta, db/     live: active, or waiting to be packed
-//!     segments/00000006.1/    meta, data    packed; .2: rewritten once more
+//! ```text
+//! segments/00000007/      meta, db/     live: active, or waiting to be packed
+//! segments/00000006.1/    meta, data    packed; .2: rewritten once more
+//! ```
 
 use std::{
     collections::{HashMap, HashSet, hash_map::DefaultHasher},
@@ -98,6 +100,9 @@ impl MemoryIndex {
         BuildHasherDefault::<DefaultHasher>::default().hash_one(key)
     }
 }
+
+/// A key and its value.
+pub(super) type Pair = (Vec<u8>, Vec<u8>);
 
 /// Where a segment's rows are.
 pub(super) enum Rows {
@@ -192,9 +197,7 @@ impl Segment {
     }
 
     /// The bodies that stand apart and the idempotency keys, as a packed segment has them.
-    pub fn bodies_and_keys(
-        &self,
-    ) -> Box<dyn Iterator<Item = Result<(Vec<u8>, Vec<u8>), StoreError>> + '_> {
+    pub fn bodies_and_keys(&self) -> Box<dyn Iterator<Item = Result<Pair, StoreError>> + '_> {
         match &self.rows {
             Rows::Live(engine, _) => {
                 let bodies = engine.scan_prefix(keys::BODIES).filter_map(move |pair| {

@@ -11,13 +11,16 @@ use super::{Store, StoreError};
 /// what is past can go although little is published.
 const ROLL_AGE_DIVISOR: u32 = 16;
 
+/// An owner (empty: everyone), and through which sequence something of theirs is lost.
+pub type Loss = (Arc<str>, Sequence);
+
 /// What retention wants done by the writer, who alone changes the active segment.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Sweep {
     /// Seal the active segment: [`Store::roll`].
     Roll,
     /// Note through which sequence each of these owners lost something: before a drop, in steps.
-    NoteLost(Vec<(Arc<str>, Sequence)>),
+    NoteLost(Vec<Loss>),
     /// The oldest segment is past, and what was lost with it is noted: drop it.
     Drop {
         /// Which segment.
@@ -52,7 +55,7 @@ impl Store {
         number: u64,
         page: u32,
         now: Millis,
-    ) -> Result<Option<Vec<(Arc<str>, Sequence)>>, StoreError> {
+    ) -> Result<Option<Vec<Loss>>, StoreError> {
         let sealed = self.0.state.read().sealed.clone();
         let Some(segment) = sealed.iter().find(|segment| segment.id.number == number) else {
             return Ok(None);

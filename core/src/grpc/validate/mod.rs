@@ -32,7 +32,14 @@ pub(super) struct SubscribeQuery {
 
 pub(super) fn publish(request: pb::PublishRequest, limits: &Limits) -> Result<Draft, Refusal> {
     let mut wrong = Violations::default();
-    let pb::PublishRequest { event_id, source_id, audience, topic, data, ttl } = request;
+    let pb::PublishRequest {
+        event_id,
+        source_id,
+        audience,
+        topic,
+        data,
+        ttl,
+    } = request;
     wrong.check_bytes("source_id", source_id.len(), 1, limits.source_id_bytes);
     wrong.check_control("source_id", &source_id);
     wrong.check_bytes("event_id", event_id.len(), 0, limits.event_id_bytes);
@@ -45,7 +52,14 @@ pub(super) fn publish(request: pb::PublishRequest, limits: &Limits) -> Result<Dr
     let audience = self::audience(audience, limits, &mut wrong);
     wrong.into_result()?;
     let event_id = (!event_id.is_empty()).then_some(event_id);
-    Ok(Draft { source_id, event_id, audience, topic, data, ttl })
+    Ok(Draft {
+        source_id,
+        event_id,
+        audience,
+        topic,
+        data,
+        ttl,
+    })
 }
 
 pub(super) fn subscribe(
@@ -56,8 +70,17 @@ pub(super) fn subscribe(
     let recipient = recipient(&request.recipient_id, &mut wrong);
     let topics = filters(&request.topics, limits, &mut wrong);
     let recipient = wrong.finish(recipient)?;
-    let pb::SubscribeRequest { after, until_current, .. } = request;
-    Ok(SubscribeQuery { recipient, after, topics, until_current })
+    let pb::SubscribeRequest {
+        after,
+        until_current,
+        ..
+    } = request;
+    Ok(SubscribeQuery {
+        recipient,
+        after,
+        topics,
+        until_current,
+    })
 }
 
 pub(super) fn list_history(
@@ -72,7 +95,10 @@ pub(super) fn list_history(
         Ok(pb::ReadStatus::Unread) => StatusFilter::Unread,
         Ok(pb::ReadStatus::Read) => StatusFilter::Read,
         Err(_) => {
-            wrong.add("status", format!("{}: not a ReadStatus (0 to 2)", request.status));
+            wrong.add(
+                "status",
+                format!("{}: not a ReadStatus (0 to 2)", request.status),
+            );
             StatusFilter::All
         }
     };
@@ -90,14 +116,25 @@ pub(super) fn list_history(
             let before = page_token::decode(recipient, &request.page_token);
             if before.is_none() {
                 let why = "not the next_page_token of a page of this recipient";
-                wrong.add("page_token", format!("{}: {why}", shown(&request.page_token)));
+                wrong.add(
+                    "page_token",
+                    format!("{}: {why}", shown(&request.page_token)),
+                );
             }
             before
         }
         _ => None,
     };
     let recipient = wrong.finish(recipient)?;
-    Ok((recipient, HistoryQuery { status, topics, before, limit }))
+    Ok((
+        recipient,
+        HistoryQuery {
+            status,
+            topics,
+            before,
+            limit,
+        },
+    ))
 }
 
 pub(super) fn get_notification(
@@ -161,7 +198,9 @@ fn audience(
         Some(In::Recipients(pb::Recipients { ids })) => {
             let named = recipients("recipients.ids", &ids, 1, limits.recipients, wrong);
             let mut seen = HashSet::with_capacity(named.len());
-            let each_once = named.iter().filter(|recipient| seen.insert((*recipient).clone()));
+            let each_once = named
+                .iter()
+                .filter(|recipient| seen.insert((*recipient).clone()));
             Audience::Recipients(each_once.cloned().collect())
         }
         None => {
@@ -212,9 +251,8 @@ fn filters(topics: &[String], limits: &Limits, wrong: &mut Violations) -> TopicF
 
 fn ttl(ttl: prost_types::Duration, limits: &Limits, wrong: &mut Violations) -> Option<Duration> {
     let prost_types::Duration { seconds, nanos } = ttl;
-    let is_duration = |seconds: u64, nanos: u32| {
-        (nanos < 1_000_000_000).then(|| Duration::new(seconds, nanos))
-    };
+    let is_duration =
+        |seconds: u64, nanos: u32| (nanos < 1_000_000_000).then(|| Duration::new(seconds, nanos));
     let parts = u64::try_from(seconds).ok().zip(u32::try_from(nanos).ok());
     let ttl = parts.and_then(|(seconds, nanos)| is_duration(seconds, nanos));
     let allowed = ttl.filter(|ttl| !ttl.is_zero() && *ttl <= limits.ttl);
@@ -238,13 +276,19 @@ impl Violations {
 
     fn check_count(&mut self, field: &str, count: usize, least: usize, most: usize) {
         if count > most || count < least {
-            self.add(field, format!("{count} of them; {} are allowed", range(least, most)));
+            self.add(
+                field,
+                format!("{count} of them; {} are allowed", range(least, most)),
+            );
         }
     }
 
     fn check_control(&mut self, field: &str, text: &str) {
         if let Some((at, control)) = text.char_indices().find(|(_, c)| c.is_control()) {
-            self.add(field, format!("{control:?} at byte {at}; no control characters are allowed"));
+            self.add(
+                field,
+                format!("{control:?} at byte {at}; no control characters are allowed"),
+            );
         }
     }
 
@@ -255,7 +299,11 @@ impl Violations {
 }
 
 fn range(least: usize, most: usize) -> String {
-    if least == 0 { format!("at most {most}") } else { format!("{least} to {most}") }
+    if least == 0 {
+        format!("at most {most}")
+    } else {
+        format!("{least} to {most}")
+    }
 }
 
 #[cfg(test)]

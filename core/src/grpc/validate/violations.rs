@@ -32,7 +32,11 @@ impl Violations {
 
     /// An error where something was noted.
     pub fn into_result(self) -> Result<(), Refusal> {
-        if self.described.is_empty() { Ok(()) } else { Err(Refusal::Invalid(self)) }
+        if self.described.is_empty() {
+            Ok(())
+        } else {
+            Err(Refusal::Invalid(self))
+        }
     }
 
     /// A value whose absence was noted.
@@ -46,10 +50,14 @@ impl Violations {
     /// As google.rpc has them.
     pub fn fields(&self) -> Vec<FieldViolation> {
         let described = self.described.iter();
-        let mut fields: Vec<_> =
-            described.map(|(field, why)| FieldViolation::new(field, why)).collect();
+        let mut fields: Vec<_> = described
+            .map(|(field, why)| FieldViolation::new(field, why))
+            .collect();
         if self.more > 0 {
-            fields.push(FieldViolation::new("", format!("and {} more violations", self.more)));
+            fields.push(FieldViolation::new(
+                "",
+                format!("and {} more violations", self.more),
+            ));
         }
         fields
     }

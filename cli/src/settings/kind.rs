@@ -1,0 +1,243 @@
+//! The kinds of values settings take: how each is read from text, and what is said where it can't be.
+
+use std::{path::PathBuf, time::Duration};
+
+use tonic::codegen::http::{HeaderName, Uri};
+use tracing_subscriber::EnvFilter;
+
+/// What values a setting takes.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// `HOST:PORT`.
+    Address,
+    /// Text of 1 to `max` bytes without control characters.
+    Text {
+        /// The most bytes.
+        max: usize,
+    },
+    /// A path.
+    Path,
+    /// True or false; the flag alone means true.
+    Switch,
+    /// A time as humantime reads it, between two of them.
+    Duration {
+        /// The shortest.
+        min: &'static str,
+        /// The longest.
+        max: &'static str,
+    },
+    /// A whole number.
+    Number {
+        /// The smallest.
+        min: u64,
+        /// The largest.
+        max: u64,
+    },
+    /// One of these.
+    Choice(&'static [&'static str]),
+    /// `http://HOST[:PORT]`.
+    CoreUrl,
+    /// `http(s)://HOST[:PORT]`, as a browser writes it.
+    Origin,
+    /// The name of a cookie.
+    CookieName,
+    /// A filter of `tracing_subscriber`.
+    LogFilter,
+}
+
+/// A value that was read.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Value {
+    /// Address, text, choice, URL, origin, name or filter.
+    Text(String),
+    /// A path.
+    Path(PathBuf),
+    /// A switch.
+    Switch(bool),
+    /// A time.
+    Duration(Duration),
+    /// A number.
+    Number(u64),
+}
+
+impl Kind {
+    /// Times between these two.
+    #[must_use]
+    pub const fn duration(min: &'static str, max: &'static str) -> Self {
+        Self::Duration { min, max }
+    }
+
+    /// Numbers between these two.
+    #[must_use]
+    pub const fn number(min: u64, max: u64) -> Self {
+        Self::Number { min, max }
+    }
+
+    /// What is allowed, as an error says it: "… is wanted".
+    #[must_use]
+    pub fn wanted(self) -> String {
+        match self {
+            Self::Address => "HOST:PORT, as in 127.0.0.1:8000 or [::1]:8000".to_owned(),
+            Self::Text { max } => format!("text of 1 to {max} bytes without control characters"),
+            Self::Path => "a path".to_owned(),
+            Self::Switch => "true or false".to_owned(),
+            Self::Duration { min, max } => {
+                format!("a time from {min} to {max}, as in 500ms, 10s, 2h or 90d")
+            }
+            Self::Number { min, max } => format!("a whole number from {min} to {max}"),
+            Self::Choice(choices) => choices.join(" or "),
+            Self::CoreUrl => "http://HOST:PORT without a path, as in http://127.0.0.1:50051".to_owned(),
+            Self::Origin => {
+                "an origin as browsers send it, SCHEME://HOST[:PORT], as in https://app.example.org"
+                    .to_owned()
+            }
+            Self::CookieName => "a cookie's name: letters, digits and !#$%&'*+-.^_`|~".to_owned(),
+            Self::LogFilter => {
+                "error, warn, info, debug, trace or off, or by module as in info,mercurio_core=debug"
+                    .to_owned()
+            }
+        }
+    }
+
+    /// Reads a value; `None` where it is not what [`Kind::wanted`] says.
+    #[must_use]
+    pub fn read(self, text: &str) -> Option<Value> {
+        match self {
+            Self::Address => is_address(text).then(|| Value::Text(text.to_owned())),
+            Self::Text { max } => {
+                let fits = (1..=max).contains(&text.len()) && !text.chars().any(char::is_control);
+                fits.then(|| Value::Text(text.to_owned()))
+            }
+            Self::Path => {
+                let fits = !text.is_empty() && !text.contains('\0');
+                fits.then(|| Value::Path(PathBuf::from(text)))
+            }
+            Self::Switch => match text {
+                "true" => Some(Value::Switch(true)),
+                "false" => Some(Value::Switch(false)),
+                _ => None,
+            },
+            Self::Duration { min, max } => {
+                let read = humantime::parse_duration;
+                let (value, min, max) = (read(text).ok()?, read(min).ok()?, read(max).ok()?);
+                (min..=max).contains(&value).then_some(Value::Duration(value))
+            }
+            Self::Number { min, max } => {
+                let digits = text.bytes().all(|b| b.is_ascii_digit());
+                let value = text.parse().ok().filter(|_| digits)?;
+                (min..=max).contains(&value).then_some(Value::Number(value))
+            }
+            Self::Choice(choices) => choices.contains(&text).then(|| Value::Text(text.to_owned())),
+            Self::CoreUrl => is_origin(text, &["http"]).then(|| Value::Text(text.to_owned())),
+            Self::Origin => {
+                let fits = is_origin(text, &["http", "https"]) && !text.ends_with('/');
+                fits.then(|| Value::Text(text.to_ascii_lowercase()))
+            }
+            // A cookie's name is a token, as a header's is.
+            Self::CookieName => {
+                let fits = HeaderName::from_bytes(text.as_bytes()).is_ok();
+                fits.then(|| Value::Text(text.to_owned()))
+            }
+            Self::LogFilter => {
+                let fits = !text.trim().is_empty() && EnvFilter::builder().parse(text).is_ok();
+                fits.then(|| Value::Text(text.to_owned()))
+            }
+        }
+    }
+}
+
+fn is_address(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return false;
+    };
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let host_fits = match bracketed {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            let part_of_name = |b: u8| b.is_ascii_alphanumeric() || b".-_".contains(&b);
+            !host.is_empty() && host.bytes().all(part_of_name)
+        }
+    };
+    host_fits && port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok()
+}
+
+fn is_origin(text: &str, schemes: &[&str]) -> bool {
+    let Ok(uri) = text.parse::<Uri>() else {
+        return false;
+    };
+    let has_host = uri.authority().is_some_and(|authority| {
+        // A user or password would end up in logs.
+        !authority.host().is_empty() && !authority.as_str().contains('@')
+    });
+    let scheme_fits = uri.scheme_str().is_some_and(|scheme| schemes.contains(&scheme));
+    let ends_there = uri.path() == "/" && uri.query().is_none() && !text.contains(['?', '#']);
+    has_host && scheme_fits && ends_there
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIME: Kind = Kind::duration("1s", "1d");
+    const NUMBER: Kind = Kind::number(1, 100);
+
+    #[test]
+    fn good_values_are_read() {
+        for (kind, text) in [
+            (Kind::Address, "127.0.0.1:0"),
+            (Kind::Address, "[::1]:8000"),
+            (Kind::Address, "localhost:65535"),
+            (Kind::Text { max: 3 }, "abc"),
+            (Kind::Path, "a b/c"),
+            (Kind::Switch, "false"),
+            (TIME, "1m 30s"),
+            (NUMBER, "100"),
+            (Kind::Choice(&["text", "json"]), "json"),
+            (Kind::CoreUrl, "http://core.internal:50051"),
+            (Kind::CoreUrl, "http://[::1]:50051/"),
+            (Kind::Origin, "https://app.example.org"),
+            (Kind::Origin, "http://localhost:3000"),
+            (Kind::CookieName, "__Host-session"),
+            (Kind::LogFilter, "info,mercurio_core=debug"),
+        ] {
+            assert!(kind.read(text).is_some(), "{kind:?} {text:?}");
+        }
+    }
+
+    #[test]
+    fn bad_values_are_refused() {
+        for (kind, text) in [
+            (Kind::Address, "8000"),
+            (Kind::Address, ":8000"),
+            (Kind::Address, "::1:8000"),
+            (Kind::Address, "localhost:65536"),
+            (Kind::Address, "localhost:+80"),
+            (Kind::Address, "http://localhost:80"),
+            (Kind::Text { max: 3 }, ""),
+            (Kind::Text { max: 3 }, "abcd"),
+            (Kind::Text { max: 3 }, "a\n"),
+            (Kind::Path, ""),
+            (Kind::Switch, "yes"),
+            (TIME, "10"),
+            (TIME, "500ms"),
+            (TIME, "2d"),
+            (NUMBER, "0"),
+            (NUMBER, "101"),
+            (NUMBER, "+5"),
+            (NUMBER, "1e2"),
+            (Kind::Choice(&["text", "json"]), "xml"),
+            (Kind::CoreUrl, "https://core:50051"),
+            (Kind::CoreUrl, "core:50051"),
+            (Kind::CoreUrl, "http://user:pw@core:50051"),
+            (Kind::CoreUrl, "http://core:50051/v1"),
+            (Kind::Origin, "https://app.example.org/"),
+            (Kind::Origin, "app.example.org"),
+            (Kind::Origin, "*"),
+            (Kind::CookieName, "a b"),
+            (Kind::LogFilter, "verbose=loud"),
+            (Kind::LogFilter, ""),
+        ] {
+            assert!(kind.read(text).is_none(), "{kind:?} {text:?}");
+        }
+    }
+}

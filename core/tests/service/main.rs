@@ -1,0 +1,11 @@
+//! The core's services over a real socket, with tonic's clients. See `harness.rs`.
+
+mod auth;
+mod harness;
+mod history;
+mod publish;
+mod relay;
+mod server;
+mod shutdown;
+mod slow;
+mod subscribe;

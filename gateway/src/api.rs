@@ -1,0 +1,155 @@
+//! Reading and marking: history, one notification, read state.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use http::Uri;
+use mercurio_proto::v1::{
+    GetNotificationRequest, Ids, ListHistoryRequest, ReadStatus, SetReadStateRequest,
+    SetReadStateResponse, set_read_state_request::Target,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    Context,
+    auth::Client,
+    error::ApiError,
+    json::Notification,
+    query::{Query, number},
+    server::RequestId,
+};
+
+/// `GET /api/clients/{clientID}/notifications`
+pub(crate) async fn list(
+    State(context): State<Arc<Context>>,
+    RequestId(request_id): RequestId,
+    client: Client,
+    uri: Uri,
+) -> Result<Json<Value>, ApiError> {
+    let query = Query::new(uri.query());
+    let status = match query.one("status")?.unwrap_or("all") {
+        "all" => ReadStatus::Unspecified,
+        "unread" => ReadStatus::Unread,
+        "read" => ReadStatus::Read,
+        other => return Err(ApiError::field("status", other, "all, unread or read")),
+    };
+    let allowed = "1..=500";
+    let page_size = match query.number("limit", allowed)? {
+        None => 50,
+        Some(limit @ 1..=500) => limit as i32,
+        Some(limit) => return Err(ApiError::field("limit", &limit.to_string(), allowed)),
+    };
+    let request = ListHistoryRequest {
+        recipient_id: client.id.clone(),
+        status: status.into(),
+        topics: query.topics(),
+        page_size,
+        page_token: query.one("pageToken")?.unwrap_or_default().to_owned(),
+    };
+    let request = context.core.call(&request_id, request)?;
+    let page = context.core.client().list_history(request).await?.into_inner();
+    let notifications: Vec<_> = page.notifications.iter().map(Notification::new).collect();
+    Ok(Json(json!({
+        "clientID": client.id,
+        "notifications": notifications,
+        "nextPageToken": page.next_page_token,
+        "cursor": page.cursor,
+        "unreadCount": page.unread_count,
+    })))
+}
+
+/// `GET /api/clients/{clientID}/notifications/{id}`
+pub(crate) async fn get(
+    State(context): State<Arc<Context>>,
+    RequestId(request_id): RequestId,
+    client: Client,
+    Path((_, id)): Path<(String, String)>,
+) -> Result<Json<Value>, ApiError> {
+    let id = notification_id(&id)?;
+    let request = GetNotificationRequest { recipient_id: client.id, id };
+    let request = context.core.call(&request_id, request)?;
+    let found = context.core.client().get_notification(request).await?.into_inner();
+    let notification = found.notification.unwrap_or_default();
+    Ok(Json(json!(Notification::new(&notification))))
+}
+
+/// `PUT /api/clients/{clientID}/notifications/{id}/read`
+pub(crate) async fn read(
+    state: State<Arc<Context>>,
+    request_id: RequestId,
+    client: Client,
+    path: Path<(String, String)>,
+) -> Result<Json<Value>, ApiError> {
+    mark_one(&state, &request_id, client, &path.1, true).await
+}
+
+/// `PUT /api/clients/{clientID}/notifications/{id}/unread`
+pub(crate) async fn unread(
+    state: State<Arc<Context>>,
+    request_id: RequestId,
+    client: Client,
+    path: Path<(String, String)>,
+) -> Result<Json<Value>, ApiError> {
+    mark_one(&state, &request_id, client, &path.1, false).await
+}
+
+/// `PUT /api/clients/{clientID}/notifications/read?upTo={id}`
+pub(crate) async fn read_up_to(
+    State(context): State<Arc<Context>>,
+    request_id: RequestId,
+    client: Client,
+    uri: Uri,
+) -> Result<Json<Value>, ApiError> {
+    let allowed = "a notification's id: all up to it are marked";
+    let up_to = Query::new(uri.query()).number("upTo", allowed)?;
+    let up_to = up_to.filter(|id| *id > 0).ok_or_else(|| ApiError::field("upTo", "", allowed))?;
+    let marked = mark(&context, &request_id, client.id, Target::UpTo(up_to), true).await?;
+    Ok(Json(json!({
+        "status": "read",
+        "changed": marked.changed,
+        "unreadCount": marked.unread_count,
+    })))
+}
+
+async fn mark_one(
+    context: &Context,
+    request_id: &RequestId,
+    client: Client,
+    id: &str,
+    read: bool,
+) -> Result<Json<Value>, ApiError> {
+    let id = notification_id(id)?;
+    let target = Target::Ids(Ids { ids: vec![id] });
+    let marked = mark(context, request_id, client.id.clone(), target, read).await?;
+    if marked.changed == 0 {
+        // It was so already, or it is not there: that is worth knowing.
+        let request = GetNotificationRequest { recipient_id: client.id, id };
+        let request = context.core.call(&request_id.0, request)?;
+        context.core.client().get_notification(request).await?;
+    }
+    Ok(Json(json!({ "status": if read { "read" } else { "unread" } })))
+}
+
+async fn mark(
+    context: &Context,
+    request_id: &RequestId,
+    recipient_id: String,
+    target: Target,
+    read: bool,
+) -> Result<SetReadStateResponse, ApiError> {
+    let request = SetReadStateRequest { recipient_id, target: Some(target), read };
+    let request = context.core.call(&request_id.0, request)?;
+    Ok(context.core.client().set_read_state(request).await?.into_inner())
+}
+
+fn notification_id(text: &str) -> Result<u64, ApiError> {
+    let allowed = "a notification's id, a number above 0";
+    let id = number("id", text, allowed)?;
+    if id == 0 {
+        return Err(ApiError::field("id", text, allowed));
+    }
+    Ok(id)
+}

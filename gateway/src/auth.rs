@@ -1,0 +1,176 @@
+//! Who is asking: tokens at the edge, from the Authorization header, a cookie or the query.
+
+use std::time::SystemTime;
+
+use axum::{
+    extract::{FromRequestParts, Path},
+    http::request::Parts,
+};
+use http::{HeaderMap, Method, StatusCode, header};
+use mercurio_auth::{Identity, TokenError};
+
+use crate::{Context, error::ApiError, query::Query};
+
+/// A caller whose token was verified.
+pub(crate) struct Caller {
+    identity: Identity,
+}
+
+/// Who is asked about: the `{clientID}` of the path, which the caller may act for.
+pub(crate) struct Client {
+    pub id: String,
+    pub caller: Caller,
+}
+
+impl Caller {
+    /// When the token expires.
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        self.identity.expires_at
+    }
+
+    pub fn check_may_publish(&self) -> Result<(), ApiError> {
+        if self.identity.may_publish() {
+            return Ok(());
+        }
+        let message = "publishing needs the scope notifications:publish";
+        Err(ApiError::new(StatusCode::FORBIDDEN, "scope-missing", message))
+    }
+
+    /// The client meant by `{clientID}`: the caller, as `me` or by id, or for services anyone.
+    fn client(self, id: &str) -> Result<Client, ApiError> {
+        let id = if id == "me" { self.identity.user.clone() } else { id.to_owned() };
+        if self.identity.may_act_for(&id) {
+            return Ok(Client { id, caller: self });
+        }
+        let message = "these notifications are another user's";
+        Err(ApiError::new(StatusCode::FORBIDDEN, "not-your-feed", message))
+    }
+}
+
+impl FromRequestParts<std::sync::Arc<Context>> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        context: &std::sync::Arc<Context>,
+    ) -> Result<Self, ApiError> {
+        let settings = &context.settings;
+        let query = Query::new(parts.uri.query());
+        let token = match bearer(&parts.headers)? {
+            Some(token) => token,
+            None => match cookie(&parts.headers, &settings.cookie_name) {
+                Some(token) => {
+                    if !matches!(parts.method, Method::GET | Method::HEAD) {
+                        check_origin(&parts.headers, &settings.cors_origins)?;
+                    }
+                    token
+                }
+                None => query.one("access_token")?.unwrap_or_default().to_owned(),
+            },
+        };
+        let identity = context.verifier.verify(&token).map_err(|error| refused(&error))?;
+        Ok(Self { identity })
+    }
+}
+
+impl FromRequestParts<std::sync::Arc<Context>> for Client {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        context: &std::sync::Arc<Context>,
+    ) -> Result<Self, ApiError> {
+        let caller = Caller::from_request_parts(parts, context).await?;
+        let Path(path) = Path::<Vec<(String, String)>>::from_request_parts(parts, context)
+            .await
+            .map_err(|_| ApiError::field("clientID", "?", "a user's id in UTF-8"))?;
+        let id = path.into_iter().find(|(name, _)| name == "client").map(|(_, id)| id);
+        caller.client(&id.unwrap_or_default())
+    }
+}
+
+fn refused(error: &TokenError) -> ApiError {
+    let code = error.code().to_lowercase().replace('_', "-");
+    ApiError::new(StatusCode::UNAUTHORIZED, &code, error.to_string())
+}
+
+fn bearer(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let token = value.to_str().ok().and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+    });
+    match token {
+        Some(token) => Ok(Some(token)),
+        None => Err(ApiError::new(
+            StatusCode::UNAUTHORIZED,
+            "token-invalid",
+            "the Authorization header has to be: Bearer, a space, the token",
+        )),
+    }
+}
+
+fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
+    let cookies = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    let pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.split_once('='));
+    let mut named = pairs.filter(|(found, _)| found.trim() == name);
+    named.next().map(|(_, token)| token.trim().trim_matches('"').to_owned())
+}
+
+/// A browser sends its cookies with any page's request: only pages of this origin, or of those
+/// listed, may change something.
+fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<(), ApiError> {
+    let text = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
+    let origin = text(header::ORIGIN);
+    let is_own = |origin: &str| {
+        let host = origin.split_once("://").map(|(_, host)| host);
+        host.is_some() && host == text(header::HOST)
+    };
+    match origin {
+        Some(origin) if is_own(origin) || allowed.iter().any(|one| one == origin) => Ok(()),
+        _ => Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            "origin-not-allowed",
+            "a change by cookie needs an Origin header of this origin or of one that is allowed",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(pairs: &[(http::HeaderName, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn a_change_by_cookie_needs_a_known_origin() {
+        let allowed = ["https://app.example".to_owned()];
+        for (origin, passes) in [
+            ("http://here:8000", true),
+            ("https://here:8000", true),
+            ("https://app.example", true),
+            ("https://app.example.evil", false),
+            ("http://here:8001", false),
+            ("null", false),
+        ] {
+            let headers = headers(&[(header::HOST, "here:8000"), (header::ORIGIN, origin)]);
+            assert_eq!(check_origin(&headers, &allowed).is_ok(), passes, "{origin}");
+        }
+        assert!(check_origin(&headers(&[(header::HOST, "here")]), &allowed).is_err());
+        assert!(check_origin(&headers(&[]), &["*".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn cookies_and_headers_are_read() {
+        let found = headers(&[(header::COOKIE, "a=b; token=x.y.z; c=d")]);
+        assert_eq!(cookie(&found, "token").as_deref(), Some("x.y.z"));
+        assert_eq!(cookie(&found, "tok"), None);
+        let found = headers(&[(header::AUTHORIZATION, "bearer x")]);
+        assert_eq!(bearer(&found).unwrap().as_deref(), Some("x"));
+        assert!(bearer(&headers(&[(header::AUTHORIZATION, "Basic x")])).is_err());
+    }
+}

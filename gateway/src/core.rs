@@ -1,0 +1,91 @@
+//! Calls to the core: one connection to each, the one the relay is on used for all.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use mercurio_auth::ServiceTokens;
+use mercurio_proto::v1::notification_service_client::NotificationServiceClient;
+use tonic::{
+    Request, Status,
+    metadata::MetadataValue,
+    transport::{Channel, Endpoint},
+};
+
+use crate::settings::GatewaySettings;
+
+pub(crate) struct Core {
+    channels: Vec<Channel>,
+    current: AtomicUsize,
+    tokens: ServiceTokens,
+    call_timeout: Duration,
+    message_max: usize,
+}
+
+impl Core {
+    /// Connects when first called. Fails only on an address that is none.
+    pub fn new(
+        settings: &GatewaySettings,
+        tokens: ServiceTokens,
+    ) -> Result<Self, (String, tonic::transport::Error)> {
+        let connect = |url: &String| {
+            let endpoint = Endpoint::from_shared(url.clone())
+                .map_err(|error| (url.clone(), error))?
+                .connect_timeout(Duration::from_secs(2))
+                .tcp_nodelay(true)
+                .keep_alive_while_idle(true)
+                .http2_keep_alive_interval(Duration::from_secs(10))
+                .keep_alive_timeout(Duration::from_secs(5));
+            Ok(endpoint.connect_lazy())
+        };
+        Ok(Self {
+            channels: settings.core_urls.iter().map(connect).collect::<Result<_, _>>()?,
+            current: AtomicUsize::new(0),
+            tokens,
+            call_timeout: settings.call_timeout,
+            // A page of 500 of the largest notifications, as JSON would not be smaller.
+            message_max: 500 * (settings.data_max_bytes + 4096),
+        })
+    }
+
+    pub fn client(&self) -> NotificationServiceClient<Channel> {
+        NotificationServiceClient::new(self.channel()).max_decoding_message_size(self.message_max)
+    }
+
+    pub fn channel(&self) -> Channel {
+        self.channels[self.current.load(Ordering::Relaxed) % self.channels.len()].clone()
+    }
+
+    /// This one can't be reached: the next in turn.
+    pub fn turn(&self) {
+        self.current.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The gateway's own token, to be shown with each call.
+    pub fn token(&self) -> Result<String, Status> {
+        self.tokens.token().map_err(|error| {
+            tracing::error!(%error, "no token to call the core with");
+            Status::unauthenticated("the gateway has no token")
+        })
+    }
+
+    /// A call that ends by itself.
+    pub fn call<T>(&self, request_id: &str, message: T) -> Result<Request<T>, Status> {
+        let mut request = self.stream(request_id, message)?;
+        request.set_timeout(self.call_timeout);
+        Ok(request)
+    }
+
+    /// A call that may go on.
+    pub fn stream<T>(&self, request_id: &str, message: T) -> Result<Request<T>, Status> {
+        let mut request = Request::new(message);
+        let bearer = MetadataValue::try_from(format!("Bearer {}", self.token()?))
+            .map_err(|_| Status::unauthenticated("the gateway's token is no header value"))?;
+        request.metadata_mut().insert("authorization", bearer);
+        if let Ok(id) = MetadataValue::try_from(request_id) {
+            request.metadata_mut().insert("x-request-id", id);
+        }
+        Ok(request)
+    }
+}

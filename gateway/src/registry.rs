@@ -1,0 +1,283 @@
+//! Which streams are open, by user, and whether the relay brings their entries.
+//!
+//! All under one lock, never held across a wait: so that a relay that breaks and a stream that
+//! resumes can't miss each other.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+
+use crate::{error::ApiError, mailbox::Mailbox, metrics::Metrics, sse::Event};
+
+pub(crate) struct Registry {
+    inner: Mutex<Inner>,
+    /// Users came or went: the relay has to say so.
+    changed: Notify,
+    limits: Limits,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    pub streams: usize,
+    pub streams_per_user: usize,
+    pub mailbox: usize,
+}
+
+#[derive(Default)]
+struct Inner {
+    users: HashMap<Arc<str>, User>,
+    streams: usize,
+    changed: HashSet<Arc<str>>,
+    connected: bool,
+}
+
+#[derive(Default)]
+struct User {
+    mailboxes: Vec<Arc<Mailbox>>,
+    joining: Joining,
+    /// Streams waiting for the relay to bring their entries.
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
+#[derive(Default, PartialEq, Eq)]
+enum Joining {
+    #[default]
+    No,
+    /// The relay was asked, with this join.
+    Asked(u64),
+    Joined,
+}
+
+/// What the relay has to say to the core.
+#[derive(Default, Debug, PartialEq, Eq)]
+pub(crate) struct Interest {
+    pub join: Vec<Arc<str>>,
+    pub leave: Vec<Arc<str>>,
+}
+
+impl Registry {
+    pub fn new(limits: Limits, metrics: Arc<Metrics>) -> Self {
+        Self { inner: Mutex::default(), changed: Notify::new(), limits, metrics }
+    }
+
+    /// Takes in a stream; it leaves when what is returned is dropped.
+    pub fn open(self: &Arc<Self>, user: &str) -> Result<Open, ApiError> {
+        let mut inner = self.inner.lock();
+        if inner.streams >= self.limits.streams {
+            return Err(ApiError::gateway_full(self.limits.streams));
+        }
+        let known = inner.users.get_key_value(user).map(|(name, _)| name.clone());
+        let name = known.unwrap_or_else(|| user.into());
+        let entry = inner.users.entry(name.clone()).or_default();
+        if entry.mailboxes.len() >= self.limits.streams_per_user {
+            return Err(ApiError::too_many_streams(self.limits.streams_per_user));
+        }
+        // Behind from the start: whatever came before its first catch-up is in the store.
+        let mailbox = Arc::new(Mailbox::default());
+        mailbox.set_behind();
+        entry.mailboxes.push(mailbox.clone());
+        let is_first = entry.mailboxes.len() == 1;
+        inner.streams += 1;
+        if is_first {
+            inner.changed.insert(name.clone());
+        }
+        drop(inner);
+        if is_first {
+            self.changed.notify_one();
+        }
+        self.metrics.streams.inc();
+        Ok(Open { registry: self.clone(), user: name, mailbox })
+    }
+
+    /// An entry for its audience. Returns how many streams it went to.
+    pub fn dispatch(&self, recipients: &[String], event: &Arc<Event>) {
+        let inner = self.inner.lock();
+        let push = |user: &User| {
+            for mailbox in &user.mailboxes {
+                if mailbox.push(event, self.limits.mailbox) {
+                    self.metrics.fell_behind.inc();
+                }
+            }
+        };
+        if recipients.is_empty() {
+            inner.users.values().for_each(push);
+        } else {
+            recipients.iter().filter_map(|name| inner.users.get(name.as_str())).for_each(push);
+        }
+    }
+
+    /// A new relay is there, which knows nobody yet.
+    pub fn connected(&self) {
+        let mut inner = self.inner.lock();
+        inner.connected = true;
+        inner.changed = inner.users.keys().cloned().collect();
+        drop(inner);
+        self.changed.notify_one();
+    }
+
+    /// The relay broke: every stream catches up once there is another.
+    pub fn disconnected(&self) {
+        let mut inner = self.inner.lock();
+        inner.connected = false;
+        for user in inner.users.values_mut() {
+            user.joining = Joining::No;
+            user.mailboxes.iter().for_each(|mailbox| mailbox.set_behind());
+        }
+    }
+
+    /// The relay left something out: every stream catches up.
+    pub fn reset(&self) {
+        let inner = self.inner.lock();
+        let mailboxes = inner.users.values().flat_map(|user| &user.mailboxes);
+        mailboxes.for_each(|mailbox| mailbox.set_behind());
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.inner.lock().connected
+    }
+
+    /// Waits until users came or went, and says which; at most `limit` of those who came, to be
+    /// asked for with the join of this number.
+    pub async fn interest(&self, join: u64, limit: usize) -> Interest {
+        loop {
+            let interest = self.take_interest(join, limit);
+            if interest != Interest::default() {
+                return interest;
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    fn take_interest(&self, join: u64, limit: usize) -> Interest {
+        let mut inner = self.inner.lock();
+        let inner = &mut *inner;
+        let mut interest = Interest::default();
+        let changed: Vec<Arc<str>> = inner.changed.iter().take(limit).cloned().collect();
+        for name in changed {
+            inner.changed.remove(&name);
+            match inner.users.get_mut(&name) {
+                Some(user) => {
+                    user.joining = Joining::Asked(join);
+                    interest.join.push(name);
+                }
+                None => interest.leave.push(name),
+            }
+        }
+        interest
+    }
+
+    /// The core brings these users' entries from now on. Who left and came back since has to be
+    /// joined anew: a leave may be on its way.
+    pub fn joined(&self, join: u64, users: &[Arc<str>]) {
+        let mut inner = self.inner.lock();
+        for name in users {
+            if let Some(user) = inner.users.get_mut(name)
+                && user.joining == Joining::Asked(join)
+            {
+                user.joining = Joining::Joined;
+                // Who gave up waiting is gone.
+                user.waiting.drain(..).for_each(|waiting| {
+                    let _ = waiting.send(());
+                });
+            }
+        }
+    }
+}
+
+/// An open stream's place in the registry.
+pub(crate) struct Open {
+    registry: Arc<Registry>,
+    user: Arc<str>,
+    pub mailbox: Arc<Mailbox>,
+}
+
+impl Open {
+    /// Waits until the relay brings the user's entries, and has them wait in the mailbox from then
+    /// on: what is read from the store after this meets them without a gap.
+    pub async fn resume(&self) {
+        while let Err(joined) = self.try_resume() {
+            // An error: the registry dropped the waiter with the relay; ask again.
+            let _ = joined.await;
+        }
+    }
+
+    fn try_resume(&self) -> Result<(), oneshot::Receiver<()>> {
+        let mut inner = self.registry.inner.lock();
+        let Some(user) = inner.users.get_mut(&self.user) else { return Ok(()) };
+        if user.joining == Joining::Joined {
+            self.mailbox.resume();
+            return Ok(());
+        }
+        let (wake, joined) = oneshot::channel();
+        user.waiting.retain(|waiting| !waiting.is_closed());
+        user.waiting.push(wake);
+        Err(joined)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let mut inner = self.registry.inner.lock();
+        let Some(user) = inner.users.get_mut(&self.user) else { return };
+        user.mailboxes.retain(|mailbox| !Arc::ptr_eq(mailbox, &self.mailbox));
+        let is_last = user.mailboxes.is_empty();
+        inner.streams -= 1;
+        if is_last {
+            inner.users.remove(&self.user);
+            inner.changed.insert(self.user.clone());
+        }
+        drop(inner);
+        if is_last {
+            self.registry.changed.notify_one();
+        }
+        self.registry.metrics.streams.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registry() -> Arc<Registry> {
+        let limits = Limits { streams: 3, streams_per_user: 2, mailbox: 4 };
+        Arc::new(Registry::new(limits, Arc::default()))
+    }
+
+    #[tokio::test]
+    async fn who_leaves_and_comes_back_is_joined_anew() {
+        let registry = registry();
+        registry.connected();
+        let first = registry.open("a").unwrap();
+        let users = registry.interest(1, 10).await.join;
+        assert_eq!(users, ["a".into()]);
+        drop(first);
+        let second = registry.open("a").unwrap();
+        // The answer to the first join comes late.
+        registry.joined(1, &users);
+        assert!(second.try_resume().is_err());
+        assert_eq!(registry.interest(2, 10).await.join, users);
+        registry.joined(2, &users);
+        assert!(second.try_resume().is_ok());
+        registry.disconnected();
+        assert!(second.try_resume().is_err());
+    }
+
+    #[tokio::test]
+    async fn limits_hold_and_leaving_makes_room() {
+        let registry = registry();
+        let a = [registry.open("a").unwrap(), registry.open("a").unwrap()];
+        assert_eq!(registry.open("a").err().unwrap().code(), "too-many-streams");
+        let b = registry.open("b").unwrap();
+        assert_eq!(registry.open("c").err().unwrap().code(), "gateway-full");
+        drop(a);
+        drop(b);
+        let interest = registry.interest(1, 10).await;
+        assert_eq!((interest.join.len(), interest.leave.len()), (0, 2));
+        assert!(registry.inner.lock().users.is_empty());
+    }
+}

@@ -1,0 +1,161 @@
+//! The relay: one upstream stream for all open streams. It says which users are connected, and
+//! hands each entry to theirs. When it breaks it is opened again, to the next core in turn; every
+//! stream catches up from its own cursor, and the browsers notice nothing.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use mercurio_proto::v1::{
+    RelayJoin, RelayLeave, RelayRenew, RelayRequest, RelayResponse, relay_request, relay_response,
+    relay_service_client::RelayServiceClient,
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, interval, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use crate::{Context, sse::Event};
+
+/// Users in one join.
+const JOIN_MAX: usize = 5_000;
+/// The first wait before the relay is opened again; it doubles up to [`BACKOFF_MAX`].
+const BACKOFF: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// A relay that held for so long was a good one: the next wait is short again.
+const HELD: Duration = Duration::from_secs(10);
+/// How often the core is shown a fresh token: well within the life of each.
+const RENEW: Duration = Duration::from_secs(60);
+/// How long the core may take to accept the relay.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Keeps a relay open until shutdown.
+pub(crate) async fn run(context: Arc<Context>) {
+    let mut backoff = BACKOFF;
+    loop {
+        let opened = Instant::now();
+        tokio::select! {
+            () = context.shutdown.cancelled() => return,
+            ended = relay(&context) => {
+                let code = ended.code();
+                tracing::warn!(?code, message = ended.message(), "the relay ended; opening it again");
+            }
+        }
+        context.registry.disconnected();
+        context.metrics.relay_connected.set(0);
+        context.metrics.relay_reconnects.inc();
+        context.core.turn();
+        if opened.elapsed() > HELD {
+            backoff = BACKOFF;
+        }
+        // Full jitter: gateways that lost the same core don't come back at once.
+        let wait = backoff.mul_f64(fastrand::f64());
+        backoff = (backoff * 2).min(BACKOFF_MAX);
+        tokio::select! {
+            () = context.shutdown.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// Runs one relay to its end, and says why it ended.
+async fn relay(context: &Context) -> Status {
+    match open(context).await {
+        Ok((requests, responses)) => pump(context, &requests, responses).await,
+        Err(status) => status,
+    }
+}
+
+async fn open(
+    context: &Context,
+) -> Result<(mpsc::Sender<RelayRequest>, Streaming<RelayResponse>), Status> {
+    let (requests, outgoing) = mpsc::channel(16);
+    let request = context.core.stream("relay", ReceiverStream::new(outgoing))?;
+    let mut client = RelayServiceClient::new(context.core.channel())
+        .max_decoding_message_size(16 << 20);
+    let responses = timeout(OPEN_TIMEOUT, client.relay(request))
+        .await
+        .map_err(|_| Status::deadline_exceeded("the core did not accept the relay in time"))??;
+    tracing::info!("the relay is open");
+    context.registry.connected();
+    context.metrics.relay_connected.set(1);
+    Ok((requests, responses.into_inner()))
+}
+
+async fn pump(
+    context: &Context,
+    requests: &mpsc::Sender<RelayRequest>,
+    mut responses: Streaming<RelayResponse>,
+) -> Status {
+    // Joins are answered in their order.
+    let mut asked: VecDeque<(u64, Vec<Arc<str>>)> = VecDeque::new();
+    let mut join = 1;
+    let mut renew = interval(RENEW);
+    renew.reset();
+    loop {
+        tokio::select! {
+            response = responses.message() => match response {
+                Ok(Some(response)) => received(context, &mut asked, response),
+                Ok(None) => return Status::unavailable("the core ended the relay"),
+                Err(status) => return status,
+            },
+            interest = context.registry.interest(join, JOIN_MAX), if asked.len() < 8 => {
+                let ids = |users: &[Arc<str>]| users.iter().map(|user| user.to_string()).collect();
+                if !interest.leave.is_empty() {
+                    let leave = RelayLeave { recipient_ids: ids(&interest.leave) };
+                    if !send(requests, relay_request::Message::Leave(leave)).await {
+                        return Status::unavailable("the core reads no more");
+                    }
+                }
+                if !interest.join.is_empty() {
+                    let message = RelayJoin { join_id: join, recipient_ids: ids(&interest.join) };
+                    asked.push_back((join, interest.join));
+                    join += 1;
+                    if !send(requests, relay_request::Message::Join(message)).await {
+                        return Status::unavailable("the core reads no more");
+                    }
+                }
+            }
+            _ = renew.tick() => {
+                let token = match context.core.token() {
+                    Ok(token) => token,
+                    Err(status) => return status,
+                };
+                if !send(requests, relay_request::Message::Renew(RelayRenew { token })).await {
+                    return Status::unavailable("the core reads no more");
+                }
+            }
+        }
+    }
+}
+
+async fn send(requests: &mpsc::Sender<RelayRequest>, message: relay_request::Message) -> bool {
+    // A core that reads nothing for so long is as good as gone.
+    let request = RelayRequest { message: Some(message) };
+    matches!(timeout(OPEN_TIMEOUT, requests.send(request)).await, Ok(Ok(())))
+}
+
+fn received(
+    context: &Context,
+    asked: &mut VecDeque<(u64, Vec<Arc<str>>)>,
+    response: RelayResponse,
+) {
+    match response.message {
+        Some(relay_response::Message::Entry(entry)) => {
+            if let Some(event) = Event::from_relay(&entry) {
+                context.metrics.relayed.inc();
+                context.registry.dispatch(&entry.recipient_ids, &Arc::new(event));
+            }
+        }
+        Some(relay_response::Message::Joined(joined)) => {
+            while let Some((join, users)) = asked.pop_front_if(|(join, _)| *join <= joined.join_id) {
+                context.registry.joined(join, &users);
+            }
+        }
+        Some(relay_response::Message::Reset(_)) => {
+            context.metrics.relay_resets.inc();
+            context.registry.reset();
+        }
+        None => {}
+    }
+}

@@ -1,0 +1,283 @@
+//! The listener: routes, connections with bounds of their own, and the end.
+
+use std::{
+    convert::Infallible,
+    io,
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::{FromRequestParts, Request},
+    middleware::{self, Next},
+    response::{Html, Response},
+    routing::{get, post, put},
+};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use mercurio_auth::{ServiceTokens, Verifier};
+use prometheus_client::registry::Registry as MetricsRegistry;
+use thiserror::Error;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use tracing::Instrument;
+
+use crate::{
+    Context, api,
+    core::Core,
+    error::ApiError,
+    events, health,
+    metrics::Metrics,
+    registry::{Limits, Registry},
+    relay,
+    settings::GatewaySettings,
+    stream,
+};
+
+/// Connections beyond the streams: short calls, and the next stream of who reconnects.
+const SPARE_CONNECTIONS: usize = 1024;
+/// Bytes of a request's head: a token of 8 KiB fits twice.
+const HEAD_MAX: usize = 24 << 10;
+
+/// Why the gateway can't serve.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// An address of a core is none.
+    #[error("the core's address {url:?} is not one: {source}; it looks like http://127.0.0.1:50051")]
+    CoreUrl {
+        /// The address.
+        url: String,
+        /// What is wrong with it.
+        source: tonic::transport::Error,
+    },
+    /// No core is named.
+    #[error("no core is named: the gateway needs at least one address")]
+    NoCore,
+    /// An origin is none.
+    #[error("the origin {0:?} is not one; it looks like https://app.example, or is *")]
+    Origin(String),
+}
+
+/// Serves browsers on the listener until `shutdown` is cancelled; every open stream is told and
+/// ended, and clients that don't read are cut after the grace.
+///
+/// # Errors
+/// See [`ServeError`]; once it serves, it serves.
+pub async fn serve(
+    settings: GatewaySettings,
+    listener: TcpListener,
+    verifier: Arc<Verifier>,
+    tokens: ServiceTokens,
+    registry: &mut MetricsRegistry,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    if settings.core_urls.is_empty() {
+        return Err(ServeError::NoCore);
+    }
+    let metrics = Arc::new(Metrics::default());
+    metrics.register(registry);
+    let core = Core::new(&settings, tokens)
+        .map_err(|(url, source)| ServeError::CoreUrl { url, source })?;
+    let cors = cors(&settings.cors_origins)?;
+    let limits = Limits {
+        streams: settings.streams_max,
+        streams_per_user: settings.streams_per_user,
+        mailbox: settings.mailbox,
+    };
+    let context = Arc::new(Context {
+        core,
+        registry: Arc::new(Registry::new(limits, metrics.clone())),
+        metrics,
+        catch_ups: Semaphore::new(settings.catch_ups),
+        settings,
+        verifier,
+        shutdown: shutdown.clone(),
+    });
+    let relay = tokio::spawn(relay::run(context.clone()));
+    let router = router(&context).layer(cors).layer(middleware::from_fn(spanned));
+    accept(&context, listener, router).await;
+    // It ends with the shutdown; a panic in it has been printed.
+    let _ = relay.await;
+    Ok(())
+}
+
+fn router(context: &Arc<Context>) -> Router {
+    let one = "/api/clients/{client}/notifications/{id}";
+    let mut router = Router::new()
+        .route("/api/clients/{client}/notifications/stream", get(stream::open))
+        .route("/api/clients/{client}/notifications", get(api::list))
+        .route("/api/clients/{client}/notifications/read", put(api::read_up_to))
+        .route(one, get(api::get))
+        .route(&format!("{one}/read"), put(api::read))
+        .route(&format!("{one}/unread"), put(api::unread))
+        .route("/api/events/unicast", post(events::unicast))
+        .route("/api/events/broadcast", post(events::broadcast))
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready));
+    if context.settings.demo {
+        router = router.route("/", get(|| async { Html(include_str!("demo.html")) }));
+    }
+    router
+        .fallback(|| async {
+            ApiError::new(StatusCode::NOT_FOUND, "no-such-path", "there is nothing at this path")
+        })
+        .method_not_allowed_fallback(|| async {
+            let message = "this path does not take this method";
+            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", message)
+        })
+        .with_state(context.clone())
+}
+
+fn cors(origins: &[String]) -> Result<CorsLayer, ServeError> {
+    let layer = CorsLayer::new()
+        .allow_methods([Method::GET, Method::PUT, Method::POST])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::CACHE_CONTROL,
+            HeaderName::from_static("last-event-id"),
+            HeaderName::from_static("x-request-id"),
+        ])
+        .max_age(Duration::from_secs(3600));
+    if origins.iter().any(|origin| origin == "*") {
+        return Ok(layer.allow_origin(AllowOrigin::any()));
+    }
+    let parse = |origin: &String| {
+        let is_one = origin.contains("://") && !origin.ends_with('/');
+        let value = is_one.then(|| HeaderValue::from_str(origin).ok()).flatten();
+        value.ok_or_else(|| ServeError::Origin(origin.clone()))
+    };
+    let origins: Vec<HeaderValue> = origins.iter().map(parse).collect::<Result<_, _>>()?;
+    if origins.is_empty() {
+        return Ok(CorsLayer::new());
+    }
+    Ok(layer.allow_origin(AllowOrigin::list(origins)).allow_credentials(true))
+}
+
+async fn accept(context: &Arc<Context>, listener: TcpListener, router: Router) {
+    let settings = &context.settings;
+    let connections = Arc::new(Semaphore::new(settings.streams_max + SPARE_CONNECTIONS));
+    let tasks = TaskTracker::new();
+    let cut = CancellationToken::new();
+    loop {
+        let next = async {
+            // The semaphore is never closed.
+            let permit = connections.clone().acquire_owned().await;
+            (permit, listener.accept().await)
+        };
+        let (permit, accepted) = tokio::select! {
+            () = context.shutdown.cancelled() => break,
+            next = next => next,
+        };
+        let socket = match accepted {
+            Ok((socket, _)) => socket,
+            Err(error) => {
+                // Most often out of file descriptors: some come back when connections close.
+                tracing::error!(%error, "accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let connection = connection(context.clone(), socket, router.clone());
+        let cut = cut.clone();
+        tasks.spawn(async move {
+            let _permit = permit;
+            tokio::select! {
+                () = cut.cancelled() => {}
+                () = connection => {}
+            }
+        });
+    }
+    drop(listener);
+    tasks.close();
+    if timeout(settings.shutdown_grace, tasks.wait()).await.is_err() {
+        tracing::warn!(open = tasks.len(), "clients that do not read are cut");
+        cut.cancel();
+        tasks.wait().await;
+    }
+}
+
+async fn connection(context: Arc<Context>, socket: TcpStream, router: Router) {
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%error, "set TCP_NODELAY");
+    }
+    context.metrics.connections.inc();
+    let service = TowerToHyperService::new(router);
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(context.settings.read_timeout)
+        .max_buf_size(HEAD_MAX)
+        .serve_connection(TokioIo::new(socket), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = context.shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    context.metrics.connections.dec();
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+/// The id of a request: the caller's, or one made here. It is in the logs here and in the core.
+#[derive(Clone)]
+pub(crate) struct RequestId(pub String);
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Gives each request an id and a span. The span has the path and never the query: there may be a
+/// token in it.
+async fn spanned(mut request: Request, next: Next) -> Response {
+    let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    let is_id = |id: &&str| {
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+        (1..=64).contains(&id.len()) && id.bytes().all(known)
+    };
+    let id = given.filter(is_id).map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned);
+    let span = tracing::info_span!(
+        "request",
+        request_id = %id,
+        method = %request.method(),
+        path = request.uri().path(),
+    );
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let mut response = async {
+        let started = std::time::Instant::now();
+        let response = next.run(request).await;
+        let milliseconds = started.elapsed().as_secs_f64() * 1e3;
+        tracing::debug!(status = response.status().as_u16(), milliseconds, "answered");
+        response
+    }
+    .instrument(span)
+    .await;
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+impl<S: Sync> FromRequestParts<S> for RequestId {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_else(|| Self(String::new())))
+    }
+}
+
+impl From<io::Error> for ApiError {
+    fn from(error: io::Error) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid-body", error.to_string())
+    }
+}

@@ -1,0 +1,63 @@
+//! What can be set.
+
+use std::time::Duration;
+
+/// The gateway's settings, with their defaults.
+#[derive(Clone, Debug)]
+pub struct GatewaySettings {
+    /// The cores, tried in turn. Default `http://127.0.0.1:50051`.
+    pub core_urls: Vec<String>,
+    /// Origins whose pages may call; `*` is any, without cookies. Default: none.
+    pub cors_origins: Vec<String>,
+    /// The cookie that may carry a token. Default `mercurio_token`.
+    pub cookie_name: String,
+    /// Open streams of all users. Default 100,000.
+    pub streams_max: usize,
+    /// Open streams of one user. Default 64.
+    pub streams_per_user: usize,
+    /// Entries that wait for one slow stream before it goes back to the store. Default 64.
+    pub mailbox: usize,
+    /// Streams that read the store at once. Default 128.
+    pub catch_ups: usize,
+    /// After so much quiet a stream gets a heartbeat. Default 15 s.
+    pub heartbeat: Duration,
+    /// When a browser is to reconnect. Default 3 s.
+    pub retry: Duration,
+    /// How long a new stream waits for the core before it is refused. Default 5 s.
+    pub open_timeout: Duration,
+    /// How long a call to the core may take. Default 10 s.
+    pub call_timeout: Duration,
+    /// How long a client may take to send its head, or its body. Default 10 s.
+    pub read_timeout: Duration,
+    /// Bytes of a notification's data. Default 65,536.
+    pub data_max_bytes: usize,
+    /// Destinations of one broadcast. Default 10,000.
+    pub recipients_max: usize,
+    /// Serve the demo page at `/`. Default no.
+    pub demo: bool,
+    /// How long streams and calls have to end at shutdown. Default 5 s.
+    pub shutdown_grace: Duration,
+}
+
+impl Default for GatewaySettings {
+    fn default() -> Self {
+        Self {
+            core_urls: vec!["http://127.0.0.1:50051".into()],
+            cors_origins: Vec::new(),
+            cookie_name: "mercurio_token".into(),
+            streams_max: 100_000,
+            streams_per_user: 64,
+            mailbox: 64,
+            catch_ups: 128,
+            heartbeat: Duration::from_secs(15),
+            retry: Duration::from_secs(3),
+            open_timeout: Duration::from_secs(5),
+            call_timeout: Duration::from_secs(10),
+            read_timeout: Duration::from_secs(10),
+            data_max_bytes: 65_536,
+            recipients_max: 10_000,
+            demo: false,
+            shutdown_grace: Duration::from_secs(5),
+        }
+    }
+}

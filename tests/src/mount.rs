@@ -1,0 +1,107 @@
+//! Small file systems of a test's own: a tmpfs that fills up, an ext4 whose power is cut.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use tempfile::TempDir;
+
+use crate::tools::notice;
+
+/// A mounted file system; unmounted on `Drop`. Declare it before the process that uses it.
+pub struct Mount {
+    directory: TempDir,
+    source: Source,
+}
+
+enum Source {
+    Tmpfs(String),
+    /// An image file, attached to a loop device at each mount.
+    Image(PathBuf),
+}
+
+impl Mount {
+    /// A tmpfs of so many MiB. `None`, with a notice, where mounting is not allowed.
+    pub fn tmpfs(mib: u32) -> Option<Mount> {
+        Self::first(Source::Tmpfs(format!("size={mib}m")))
+    }
+
+    /// An ext4 in a file of so many MiB. `None`, with a notice, where loop mounts are not allowed.
+    pub fn ext4(mib: u32) -> Option<Mount> {
+        let directory = TempDir::new().expect("a temporary directory");
+        let image = directory.path().join("image");
+        let file = std::fs::File::create(&image).expect("create the image");
+        file.set_len(u64::from(mib) << 20).expect("size the image");
+        let made = run(Command::new("mkfs.ext4").arg("-q").arg(&image));
+        if let Err(error) = made {
+            notice(&format!("no ext4 image: {error}"));
+            return None;
+        }
+        let mount = Mount {
+            directory,
+            source: Source::Image(image),
+        };
+        mount.try_mount()
+    }
+
+    fn first(source: Source) -> Option<Mount> {
+        let directory = TempDir::new().expect("a temporary directory");
+        Mount { directory, source }.try_mount()
+    }
+
+    fn try_mount(self) -> Option<Mount> {
+        std::fs::create_dir(self.path()).expect("create the mount point");
+        if let Err(error) = self.mount_now() {
+            notice(&format!("mounting is not allowed here: {error}"));
+            return None;
+        }
+        Some(self)
+    }
+
+    fn mount_now(&self) -> Result<(), String> {
+        let mut command = Command::new("mount");
+        match &self.source {
+            Source::Tmpfs(options) => command.args(["-t", "tmpfs", "-o", options, "tmpfs"]),
+            Source::Image(image) => command.args(["-t", "ext4", "-o", "loop"]).arg(image),
+        };
+        run(command.arg(self.path())).map(drop)
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> PathBuf {
+        self.directory.path().join("mnt")
+    }
+
+    /// Cuts the power (ext4 only): see `tools/cut_power.py`.
+    pub fn cut_power(&self) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/cut_power.py");
+        run(Command::new("python3").arg(script).arg(self.path())).expect("cut the power");
+    }
+
+    /// Unmounts it and mounts it again, as after a restart. No process may use it.
+    pub fn remount(&self) {
+        run(Command::new("umount").arg(self.path())).expect("unmount");
+        self.mount_now().expect("mount again");
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // Lazily: a process that is about to end may still hold a file.
+        let _ = run(Command::new("umount").arg("-l").arg(self.path()));
+    }
+}
+
+fn run(command: &mut Command) -> Result<Output, String> {
+    let output = command
+        .output()
+        .map_err(|error| format!("{command:?}: {error}"))?;
+    if output.status.success() {
+        return Ok(output);
+    }
+    Err(format!(
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    ))
+}

@@ -1,0 +1,100 @@
+//! Tokens, made here from their claims up: the service's own issuer is what is being tested.
+
+use std::{
+    io::Write as _,
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
+
+/// The scope that lets a token publish.
+pub const PUBLISH: &str = "notifications:publish";
+/// The scope that lets a token act for any recipient.
+pub const ANY: &str = "notifications:any";
+
+/// A shared secret in a file, and the tokens made with it.
+pub struct Secret {
+    bytes: Vec<u8>,
+    file: NamedTempFile,
+}
+
+impl Default for Secret {
+    fn default() -> Self {
+        let text: String = std::iter::repeat_with(fastrand::alphanumeric)
+            .take(48)
+            .collect();
+        Self::new(&text)
+    }
+}
+
+impl Secret {
+    /// This secret.
+    pub fn new(text: &str) -> Secret {
+        let mut file = NamedTempFile::new().expect("a temporary file");
+        file.write_all(text.as_bytes()).expect("write the secret");
+        Secret {
+            bytes: text.as_bytes().to_vec(),
+            file,
+        }
+    }
+
+    /// The file the secret is in, for `--jwt-secret-file`.
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// The secret's bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// A token with exactly these claims, signed with HS256.
+    pub fn sign(&self, claims: &Value) -> String {
+        sign(
+            Algorithm::HS256,
+            &EncodingKey::from_secret(&self.bytes),
+            claims,
+        )
+    }
+
+    /// A token for a user, valid for an hour.
+    pub fn user(&self, user: &str) -> String {
+        self.scoped(user, "")
+    }
+
+    /// A token for a user who may publish.
+    pub fn publisher(&self, user: &str) -> String {
+        self.scoped(user, PUBLISH)
+    }
+
+    /// A token of a service that may publish and act for any recipient.
+    pub fn service(&self) -> String {
+        self.scoped("service", &format!("{PUBLISH} {ANY}"))
+    }
+
+    /// A token for a user with these scopes, valid for an hour.
+    pub fn scoped(&self, user: &str, scope: &str) -> String {
+        self.expiring(user, scope, 3600)
+    }
+
+    /// A token that expires in so many seconds; before now where negative.
+    pub fn expiring(&self, user: &str, scope: &str, seconds: i64) -> String {
+        self.sign(&json!({ "sub": user, "scope": scope, "exp": epoch() + seconds }))
+    }
+}
+
+/// A token with these claims, signed with this key.
+pub fn sign(algorithm: Algorithm, key: &EncodingKey, claims: &Value) -> String {
+    jsonwebtoken::encode(&Header::new(algorithm), claims, key).expect("sign a token")
+}
+
+/// Seconds since 1970.
+pub fn epoch() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970");
+    i64::try_from(since.as_secs()).expect("seconds that fit")
+}

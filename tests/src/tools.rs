@@ -1,0 +1,69 @@
+//! The tools that are not ours: grpcurl, curl, node, chromium, loop mounts.
+//!
+//! `tests/run` installs them and sets `MERCURIO_TESTS_TOOLS=required`: from then on a missing one
+//! fails the test that needs it. Under a bare `cargo test` such a test says that it was skipped.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+/// A tool's path. `None`, with a notice, where it is missing and may be.
+pub fn tool(name: &str) -> Option<PathBuf> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::iter::once(own)
+        .chain(std::env::split_paths(&path))
+        .map(|directory| directory.join(name))
+        .find(|candidate| candidate.is_file());
+    if found.is_none() {
+        missing(&format!("{name} is not installed (tests/run installs it)"));
+    }
+    found
+}
+
+/// The folder with playwright-core in its node_modules. `None` as for [`tool`].
+pub fn browser() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser");
+    if folder
+        .join("node_modules/playwright-core/package.json")
+        .is_file()
+    {
+        return Some(folder);
+    }
+    missing("playwright-core is not installed (tests/run installs it)");
+    None
+}
+
+/// Fails, or says that the test is skipped.
+fn missing(what: &str) {
+    let required = std::env::var_os("MERCURIO_TESTS_TOOLS").is_some_and(|v| v == "required");
+    assert!(!required, "{what}");
+    notice(what);
+}
+
+/// Says that a test is skipped, past the test runner's capture.
+pub fn notice(why: &str) {
+    use std::io::Write as _;
+    let test = std::thread::current().name().unwrap_or("?").to_owned();
+    // Written to the stream itself: `eprintln!` would be captured and lost.
+    let _ = writeln!(std::io::stderr(), "NOTICE: {test} skipped: {why}");
+}
+
+/// Held by a test that loads the machine: one at a time, also over several test processes.
+pub struct Heavy(#[expect(dead_code, reason = "the lock lasts as long as the file is open")] File);
+
+/// Waits until no other heavy test runs.
+pub async fn heavy() -> Heavy {
+    let path = std::env::temp_dir().join("mercurio-tests-heavy.lock");
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .open(path)
+        .expect("open the lock file");
+    let locked = tokio::task::spawn_blocking(move || {
+        file.lock().expect("lock");
+        file
+    });
+    Heavy(locked.await.expect("lock"))
+}

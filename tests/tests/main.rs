@@ -1,0 +1,33 @@
+//! Whole-system tests, a module per feature. The harness and its manual: `../src/lib.rs`.
+
+mod auth;
+mod browser;
+mod cli;
+mod cors;
+mod crash;
+mod damage;
+mod data_dir;
+mod delivery;
+mod dev;
+mod full_disk;
+mod grpcurl;
+mod history;
+mod hostile;
+mod http_api;
+mod idempotency;
+mod keys;
+mod limits;
+mod model;
+mod observing;
+mod power_cut;
+mod prototype;
+mod read_state;
+mod readme;
+mod relay;
+mod resume;
+mod retention;
+mod shutdown;
+mod slow_reader;
+mod soak;
+mod stream;
+mod subscribe;
