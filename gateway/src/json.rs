@@ -8,13 +8,13 @@ use serde::Serialize;
 
 /// A notification as one client sees it.
 #[derive(Serialize)]
-pub(crate) struct Notification<'a> {
+pub struct Notification<'a> {
     #[serde(flatten)]
-    pub head: Head<'a>,
+    pub(crate) head: Head<'a>,
     #[serde(rename = "clientID")]
-    pub client_id: &'a str,
+    client_id: &'a str,
     #[serde(flatten)]
-    pub tail: Tail<'a>,
+    pub(crate) tail: Tail<'a>,
 }
 
 /// What stands before the client's id, the same for every client.
@@ -45,6 +45,8 @@ pub(crate) struct Tail<'a> {
 }
 
 impl<'a> Notification<'a> {
+    /// Of a notification as the core sends it.
+    #[must_use]
     pub fn new(notification: &'a pb::Notification) -> Self {
         Self {
             head: Head {

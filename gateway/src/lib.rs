@@ -20,7 +20,7 @@ mod core;
 mod error;
 mod events;
 mod health;
-mod json;
+pub mod json;
 mod mailbox;
 mod metrics;
 mod query;
@@ -36,7 +36,7 @@ use std::sync::Arc;
 use mercurio_auth::Verifier;
 use tokio_util::sync::CancellationToken;
 
-pub use server::{ServeError, serve};
+pub use server::{Gateway, ServeError};
 pub use settings::GatewaySettings;
 
 use crate::{core::Core, metrics::Metrics, registry::Registry};

@@ -67,47 +67,63 @@ pub enum ServeError {
     Origin(String),
 }
 
-/// Serves browsers on the listener until `shutdown` is cancelled; every open stream is told and
-/// ended, and clients that don't read are cut after the grace.
-///
-/// # Errors
-/// See [`ServeError`]; once it serves, it serves.
-pub async fn serve(
-    settings: GatewaySettings,
-    listener: TcpListener,
-    verifier: Arc<Verifier>,
-    tokens: ServiceTokens,
-    registry: &mut MetricsRegistry,
-    shutdown: CancellationToken,
-) -> Result<(), ServeError> {
-    if settings.core_urls.is_empty() {
-        return Err(ServeError::NoCore);
+/// A gateway, not served yet.
+pub struct Gateway {
+    context: Arc<Context>,
+    router: Router,
+}
+
+impl Gateway {
+    /// Checks the settings; connects to the core when served.
+    ///
+    /// # Errors
+    /// See [`ServeError`].
+    pub fn new(
+        settings: GatewaySettings,
+        verifier: Arc<Verifier>,
+        tokens: ServiceTokens,
+        registry: &mut MetricsRegistry,
+    ) -> Result<Self, ServeError> {
+        if settings.core_urls.is_empty() {
+            return Err(ServeError::NoCore);
+        }
+        let metrics = Arc::new(Metrics::default());
+        metrics.register(registry);
+        let core = Core::new(&settings, tokens)
+            .map_err(|(url, source)| ServeError::CoreUrl { url, source })?;
+        let cors = cors(&settings.cors_origins)?;
+        let limits = Limits {
+            streams: settings.streams_max,
+            streams_per_user: settings.streams_per_user,
+            mailbox: settings.mailbox,
+        };
+        let context = Arc::new(Context {
+            core,
+            registry: Arc::new(Registry::new(limits, metrics.clone())),
+            metrics,
+            catch_ups: Semaphore::new(settings.catch_ups),
+            settings,
+            verifier,
+            shutdown: CancellationToken::new(),
+        });
+        let router = router(&context).layer(cors).layer(middleware::from_fn(spanned));
+        Ok(Self { context, router })
     }
-    let metrics = Arc::new(Metrics::default());
-    metrics.register(registry);
-    let core = Core::new(&settings, tokens)
-        .map_err(|(url, source)| ServeError::CoreUrl { url, source })?;
-    let cors = cors(&settings.cors_origins)?;
-    let limits = Limits {
-        streams: settings.streams_max,
-        streams_per_user: settings.streams_per_user,
-        mailbox: settings.mailbox,
-    };
-    let context = Arc::new(Context {
-        core,
-        registry: Arc::new(Registry::new(limits, metrics.clone())),
-        metrics,
-        catch_ups: Semaphore::new(settings.catch_ups),
-        settings,
-        verifier,
-        shutdown: shutdown.clone(),
-    });
-    let relay = tokio::spawn(relay::run(context.clone()));
-    let router = router(&context).layer(cors).layer(middleware::from_fn(spanned));
-    accept(&context, listener, router).await;
-    // It ends with the shutdown; a panic in it has been printed.
-    let _ = relay.await;
-    Ok(())
+
+    /// Serves browsers on the listener until `shutdown` is cancelled; every open stream is told
+    /// and ended, and clients that don't read are cut after the grace.
+    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
+        let Self { context, router } = self;
+        let relay = tokio::spawn(relay::run(context.clone()));
+        let ending = context.shutdown.clone();
+        tokio::spawn(async move {
+            shutdown.cancelled().await;
+            ending.cancel();
+        });
+        accept(&context, listener, router).await;
+        // It ends with the shutdown; a panic in it has been printed.
+        let _ = relay.await;
+    }
 }
 
 fn router(context: &Arc<Context>) -> Router {

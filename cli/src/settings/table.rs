@@ -220,8 +220,9 @@ pub static TABLE: &[Setting] = &[
     Setting::new("jwt-leeway", "TIME", Kind::duration("0s", "1h"), "How far the clocks of issuer and verifier may differ")
         .of(KEYS, SERVERS)
         .default("0s"),
-    Setting::new("jwt-cookie", "NAME", Kind::CookieName, "A cookie that may carry the token; unset: none")
-        .of(KEYS, GATEWAYS),
+    Setting::new("jwt-cookie", "NAME", Kind::CookieName, "A cookie that may carry the token; a change by cookie is checked for its origin")
+        .of(KEYS, GATEWAYS)
+        .default("mercurio_token"),
     Setting::new("publisher", "ID", Kind::Text { max: 128 }, "A user who may publish without the scope notifications:publish")
         .of(KEYS, SERVERS)
         .repeatable(),
@@ -263,7 +264,7 @@ pub static TABLE: &[Setting] = &[
         .of(LIMITS, SERVERS)
         .default("65536"),
     Setting::new("recipients-max", "N", Kind::number(1, 100_000), "Recipients named in one publish")
-        .of(LIMITS, CORES)
+        .of(LIMITS, SERVERS)
         .default("10000"),
     Setting::new("streams-per-user", "N", Kind::number(1, 1_000_000), "Streams open for one user")
         .of(LIMITS, SERVERS)

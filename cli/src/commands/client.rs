@@ -1,0 +1,103 @@
+//! What the commands that call a core share.
+
+use std::{
+    future::Future,
+    io::{self, Write},
+    time::Duration,
+};
+
+use mercurio_auth::{Issuer, SCOPE_ANY, SCOPE_PUBLISH};
+use mercurio_proto::v1::notification_service_client::NotificationServiceClient;
+use serde_json::Value;
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
+
+use crate::{
+    error::Failure,
+    server::keys,
+    settings::Settings,
+};
+
+/// A client that shows its token with each call.
+pub type Client = NotificationServiceClient<InterceptedService<Channel, Bearer>>;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const MESSAGE_MAX: usize = 64 << 20;
+
+/// Runs a command's future to its end.
+pub fn run(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(Failure::other)?.block_on(command)
+}
+
+/// Connects to the first core that answers.
+pub async fn connect(settings: &Settings) -> Result<Client, Failure> {
+    let bearer = Bearer::new(&token(settings)?)?;
+    let mut last = Failure::Usage("--core-url: none is given".into());
+    for url in settings.texts("core-url") {
+        let endpoint = Endpoint::from_shared(url.clone())
+            .map_err(|error| Failure::Usage(format!("--core-url {url}: {error}")))?;
+        match endpoint.connect_timeout(CONNECT_TIMEOUT).connect().await {
+            Ok(channel) => {
+                let client = NotificationServiceClient::with_interceptor(channel, bearer);
+                return Ok(client.max_decoding_message_size(MESSAGE_MAX));
+            }
+            Err(_) => {
+                let message = format!("no core answers at {url}");
+                last = Status::unavailable(message).into();
+            }
+        }
+    }
+    Err(last)
+}
+
+/// The token to call with: given, or made from the secret, or from the key of `mercurio dev`.
+fn token(settings: &Settings) -> Result<String, Failure> {
+    if let Some(token) = settings.text("token") {
+        return Ok(token.to_owned());
+    }
+    if let Some(path) = settings.path("token-file") {
+        let token = std::fs::read_to_string(path)
+            .map_err(|error| Failure::Usage(format!("--token-file {}: {error}", path.display())))?;
+        return Ok(token.trim().to_owned());
+    }
+    let key = keys::signing_or_dev(settings)?;
+    let issuer = Issuer::new(key, &keys::rules(settings)?);
+    let scopes = [SCOPE_ANY, SCOPE_PUBLISH];
+    issuer.issue("mercurio-cli", &scopes, Duration::from_secs(24 * 3600)).map_err(Failure::other)
+}
+
+/// Adds the Authorization header.
+#[derive(Clone)]
+pub struct Bearer(MetadataValue<Ascii>);
+
+impl Bearer {
+    fn new(token: &str) -> Result<Self, Failure> {
+        let mut value: MetadataValue<Ascii> = format!("Bearer {token}")
+            .parse()
+            .map_err(|_| Failure::Usage("the token has bytes that no token has".into()))?;
+        value.set_sensitive(true);
+        Ok(Self(value))
+    }
+}
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+/// Prints one JSON value as a line. `false`: nobody reads any more.
+pub fn print(value: &Value) -> Result<bool, Failure> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{value}").and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::other(format!("write the output: {error}"))),
+    }
+}

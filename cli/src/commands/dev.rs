@@ -1,0 +1,61 @@
+//! `mercurio dev`: everything in one process, with a key of its own, and what to try next.
+
+use std::time::Duration;
+
+use mercurio_auth::{Issuer, SCOPE_PUBLISH};
+
+use crate::{
+    error::Failure,
+    server::{self, Addresses, keys},
+    settings::{Command, Settings},
+};
+
+const TOKEN_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
+
+pub fn run(settings: &Settings) -> Result<(), Failure> {
+    server::log(settings);
+    let keys = keys::Keys::dev(settings)?;
+    let issuer = Issuer::new(keys::signing_or_dev(settings)?, &keys::rules(settings)?);
+    let issue = |user: &str, scopes: &[&str]| {
+        issuer.issue(user, scopes, TOKEN_TTL).map_err(Failure::other)
+    };
+    let publisher = issue("publisher", &[SCOPE_PUBLISH])?;
+    let (alice, bob) = (issue("alice", &[])?, issue("bob", &[])?);
+    server::run(Command::Dev, settings, keys, |addresses| {
+        println!("{}", banner(addresses, &publisher, &alice, &bob));
+        Ok(())
+    })
+}
+
+fn banner(addresses: &Addresses, publisher: &str, alice: &str, bob: &str) -> String {
+    let shown = |address: Option<std::net::SocketAddr>| {
+        address.map_or_else(String::new, |address| address.to_string())
+    };
+    let (grpc, http, admin) =
+        (shown(addresses.grpc), shown(addresses.http), shown(addresses.admin));
+    format!(
+        r#"
+Mercurio is running, for trying out.
+
+  gRPC     {grpc}
+  HTTP     http://{http}
+  metrics  http://{admin}/metrics
+
+  publisher's token  {publisher}
+  alice's token      {alice}
+  bob's token        {bob}
+
+See what arrives for alice in a browser:
+
+  http://{http}/#token={alice}
+
+or in a terminal:
+
+  curl -sN -H 'Authorization: Bearer {alice}' http://{http}/api/clients/me/notifications/stream
+
+Publish to her:
+
+  grpcurl -plaintext -H 'authorization: Bearer {publisher}' -d '{{"source_id": "dev", "recipients": {{"ids": ["alice"]}}, "topic": "greeting", "data": "Hello, Alice!"}}' {grpc} mercurio.v1.NotificationService/Publish
+"#
+    )
+}

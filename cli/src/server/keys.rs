@@ -1,0 +1,204 @@
+//! The keys that tokens are verified and signed with, from the settings.
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use mercurio_auth::{
+    ClaimRules, Issuer, KeyError, ServiceTokens, SigningKey, Verifier, VerifyingKey,
+};
+
+use crate::{error::Failure, settings::Settings};
+
+/// The key that `dev` makes for itself, in the data directory.
+const DEV_KEY: &str = "dev-key";
+const KEY_BYTES: usize = 32;
+
+/// Who is let in, and what the gateway shows the core.
+pub struct Keys {
+    pub verifier: Arc<Verifier>,
+    /// Also takes the tokens that this process makes for itself.
+    pub core_verifier: Arc<Verifier>,
+    /// What a gateway in this process shows the core.
+    pub internal: ServiceTokens,
+    /// What a gateway alone shows the core; `None`: there is nothing to sign with.
+    pub service: Option<ServiceTokens>,
+}
+
+impl Keys {
+    /// Of the settings.
+    ///
+    /// # Errors
+    /// There is no key, or one can't be used.
+    pub fn configured(settings: &Settings) -> Result<Self, Failure> {
+        let secrets = secrets(settings)?;
+        Self::new(settings, &secrets)
+    }
+
+    /// Of the settings, or else of `dev`'s own.
+    ///
+    /// # Errors
+    /// A key can't be read, made or used.
+    pub fn dev(settings: &Settings) -> Result<Self, Failure> {
+        let mut secrets = secrets(settings)?;
+        if secrets.is_empty() && settings.path("jwt-public-key-file").is_none() {
+            secrets.push(dev_key(&dev_key_path(settings), true)?);
+        }
+        Self::new(settings, &secrets)
+    }
+
+    fn new(settings: &Settings, secrets: &[Vec<u8>]) -> Result<Self, Failure> {
+        let rules = rules(settings)?;
+        if secrets.is_empty() && settings.path("jwt-public-key-file").is_none() {
+            return Err(no_key("--jwt-secret-file, --jwt-secret or --jwt-public-key-file"));
+        }
+        let internal: Vec<u8> = random()?;
+        let verifying = |with_internal: bool| -> Result<Verifier, Failure> {
+            let extra = with_internal.then_some(&internal);
+            let mut keys = Vec::new();
+            for secret in secrets.iter().flat_map(|secret| variants(secret)).chain(extra.map(Vec::as_slice)) {
+                keys.push(VerifyingKey::from_secret(secret).map_err(secret_refused)?);
+            }
+            for path in settings.paths("jwt-public-key-file") {
+                let pem = read("jwt-public-key-file", path)?;
+                keys.push(VerifyingKey::from_pem(&pem).map_err(|error| {
+                    Failure::Usage(format!("--jwt-public-key-file {}: {error}", path.display()))
+                })?);
+            }
+            Ok(Verifier::new(keys, rules.clone()))
+        };
+        let verifier = verifying(false)?;
+        let core_verifier = verifying(true)?;
+        for secret in secrets {
+            if SigningKey::from_secret(trimmed(secret)).is_ok_and(|key| key.is_weak()) {
+                tracing::warn!("the secret has fewer than 32 bytes: it can be guessed from a token");
+            }
+        }
+        let issued = |secret: &[u8]| -> Result<ServiceTokens, Failure> {
+            let key = SigningKey::from_secret(secret).map_err(secret_refused)?;
+            Ok(ServiceTokens::issued(Issuer::new(key, &rules)))
+        };
+        let service = match (settings.path("core-token-file"), secrets.first()) {
+            (Some(path), _) => {
+                let token = String::from_utf8(read("core-token-file", path)?).map_err(|_| {
+                    Failure::Usage(format!("--core-token-file {}: not text", path.display()))
+                })?;
+                Some(ServiceTokens::fixed(token.trim().to_owned()))
+            }
+            (None, Some(secret)) => Some(issued(trimmed(secret))?),
+            (None, None) => None,
+        };
+        Ok(Self {
+            verifier: Arc::new(verifier),
+            core_verifier: Arc::new(core_verifier),
+            internal: issued(&internal)?,
+            service,
+        })
+    }
+}
+
+/// What is expected of claims.
+///
+/// # Errors
+/// The settings contradict each other.
+pub fn rules(settings: &Settings) -> Result<ClaimRules, Failure> {
+    let rules = ClaimRules {
+        user_claim: settings.text("jwt-user-claim").unwrap_or("sub").to_owned(),
+        allow_missing_exp: settings.switch("jwt-allow-missing-exp"),
+        issuer: settings.text("jwt-issuer").map(str::to_owned),
+        audience: settings.text("jwt-audience").map(str::to_owned),
+        leeway: settings.duration("jwt-leeway").unwrap_or_default(),
+        publishers: settings.texts("publisher"),
+    };
+    let problems: Vec<String> = rules.problems().iter().map(ToString::to_string).collect();
+    if problems.is_empty() { Ok(rules) } else { Err(Failure::Usage(problems.join("\n"))) }
+}
+
+/// The key to sign with: the configured secret, or `dev`'s where there is none.
+///
+/// # Errors
+/// There is none, or it can't be used.
+pub fn signing_or_dev(settings: &Settings) -> Result<SigningKey, Failure> {
+    let secret = match secrets(settings)?.into_iter().next() {
+        Some(secret) => secret,
+        None => dev_key(&dev_key_path(settings), false)?,
+    };
+    SigningKey::from_secret(trimmed(&secret)).map_err(secret_refused)
+}
+
+fn secrets(settings: &Settings) -> Result<Vec<Vec<u8>>, Failure> {
+    let given = settings.text("jwt-secret").map(|secret| Ok(secret.as_bytes().to_vec()));
+    let files = settings.paths("jwt-secret-file").map(|path| {
+        let secret = read("jwt-secret-file", path)?;
+        if trimmed(&secret).is_empty() {
+            return Err(Failure::Usage(format!("--jwt-secret-file {}: it is empty", path.display())));
+        }
+        Ok(secret)
+    });
+    given.into_iter().chain(files).collect()
+}
+
+/// A file that ends with a newline may have been made with an editor, or be used to its last byte
+/// by another program, as the prototype did: tokens of either are taken.
+fn variants(secret: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let short = trimmed(secret);
+    std::iter::once(secret).chain((short.len() < secret.len()).then_some(short))
+}
+
+fn trimmed(secret: &[u8]) -> &[u8] {
+    let short = secret.strip_suffix(b"\n").unwrap_or(secret);
+    short.strip_suffix(b"\r").unwrap_or(short)
+}
+
+fn read(setting: &str, path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(|error| Failure::Usage(format!("--{setting} {}: {error}", path.display())))
+}
+
+fn dev_key_path(settings: &Settings) -> PathBuf {
+    settings.path("data-dir").unwrap_or(Path::new("data")).join(DEV_KEY)
+}
+
+/// `dev`'s own key; made when it is not there and `make` says so.
+fn dev_key(path: &Path, make: bool) -> Result<Vec<u8>, Failure> {
+    match fs::read(path) {
+        Ok(key) => return Ok(key),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Failure::other(format!("read {}: {error}", path.display())));
+        }
+        Err(_) if !make => {
+            return Err(no_key("--jwt-secret-file or --jwt-secret, or for a client --token-file"));
+        }
+        Err(_) => {}
+    }
+    let key: String = random()?.iter().map(|byte| format!("{byte:02x}")).collect();
+    let made = path
+        .parent()
+        .map_or(Ok(()), fs::create_dir_all)
+        .and_then(|()| {
+            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+        })
+        .and_then(|mut file| {
+            file.write_all(key.as_bytes())?;
+            file.sync_all()
+        });
+    made.map_err(|error| Failure::other(format!("write {}: {error}", path.display())))?;
+    Ok(key.into_bytes())
+}
+
+fn random() -> Result<Vec<u8>, Failure> {
+    let mut bytes = vec![0; KEY_BYTES];
+    getrandom::fill(&mut bytes).map_err(|error| Failure::other(format!("make a key: {error}")))?;
+    Ok(bytes)
+}
+
+fn no_key(settings: &str) -> Failure {
+    Failure::Usage(format!("a key is needed: {settings} gives one (`mercurio dev` makes its own)"))
+}
+
+fn secret_refused(error: KeyError) -> Failure {
+    Failure::Usage(format!("the secret of --jwt-secret or --jwt-secret-file: {error}"))
+}
