@@ -68,13 +68,25 @@ impl From<Status> for Failure {
 
 fn explained(status: &Status) -> String {
     let details = status.get_error_details();
-    let reason = details.error_info().map_or_else(String::new, |info| format!(" [{}]", info.reason));
+    let reason = details
+        .error_info()
+        .map_or_else(String::new, |info| format!(" [{}]", info.reason));
     let mut text = format!("{}{reason}", status.message());
-    for violation in details.bad_request().into_iter().flat_map(|bad| &bad.field_violations) {
-        text.push_str(&format!("\n  {}: {}", violation.field, violation.description));
+    for violation in details
+        .bad_request()
+        .into_iter()
+        .flat_map(|bad| &bad.field_violations)
+    {
+        text.push_str(&format!(
+            "\n  {}: {}",
+            violation.field, violation.description
+        ));
     }
     if let Some(delay) = details.retry_info().and_then(|retry| retry.retry_delay) {
-        text.push_str(&format!("\n  try again in {}", humantime::format_duration(delay)));
+        text.push_str(&format!(
+            "\n  try again in {}",
+            humantime::format_duration(delay)
+        ));
     }
     text
 }

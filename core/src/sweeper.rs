@@ -36,24 +36,34 @@ impl Sweeper {
     ) -> std::io::Result<Self> {
         let (stop, stopped) = mpsc::channel();
         let tick = interval.min(PACK_EVERY);
-        let thread = std::thread::Builder::new().name("sweeper".into()).spawn(move || {
-            let mut since_sweep = interval;
-            loop {
-                since_sweep += tick;
-                let due = since_sweep >= interval;
-                if due {
-                    since_sweep = Duration::ZERO;
-                    sweep(&store, &requests);
+        let thread = std::thread::Builder::new()
+            .name("sweeper".into())
+            .spawn(move || {
+                let mut since_sweep = interval;
+                loop {
+                    since_sweep += tick;
+                    let due = since_sweep >= interval;
+                    if due {
+                        since_sweep = Duration::ZERO;
+                        sweep(&store, &requests);
+                    }
+                    pack(&store, due, &stopped);
+                    metrics
+                        .store_bytes
+                        .set(i64::try_from(store.size()).unwrap_or(i64::MAX));
+                    metrics.segments.set(store.segments() as i64);
+                    if !matches!(
+                        stopped.recv_timeout(tick),
+                        Err(mpsc::RecvTimeoutError::Timeout)
+                    ) {
+                        return;
+                    }
                 }
-                pack(&store, due, &stopped);
-                metrics.store_bytes.set(i64::try_from(store.size()).unwrap_or(i64::MAX));
-                metrics.segments.set(store.segments() as i64);
-                if !matches!(stopped.recv_timeout(tick), Err(mpsc::RecvTimeoutError::Timeout)) {
-                    return;
-                }
-            }
-        })?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+            })?;
+        Ok(Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 }
 
@@ -96,8 +106,7 @@ fn note_lost(store: &Store, requests: &SweepRequests, number: u64) -> bool {
 }
 
 fn pack(store: &Store, look_for_past: bool, stopped: &mpsc::Receiver<()>) {
-    let is_stopped =
-        || !matches!(stopped.try_recv(), Err(mpsc::TryRecvError::Empty));
+    let is_stopped = || !matches!(stopped.try_recv(), Err(mpsc::TryRecvError::Empty));
     let mut go_on = true;
     while go_on && !is_stopped() {
         let now = clock::now();

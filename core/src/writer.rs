@@ -18,9 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     clock,
-    entry::{
-        Applied, Audience, Entry, Published, ReadStateSet, ReadTarget, RecipientId, Sequence,
-    },
+    entry::{Applied, Audience, Entry, Published, ReadStateSet, ReadTarget, RecipientId, Sequence},
     hub::Hub,
     metrics::Metrics,
     store::{Batch, Outcome, Store, StoreError, Sweep},
@@ -39,7 +37,11 @@ pub struct WriterSettings {
 
 impl Default for WriterSettings {
     fn default() -> Self {
-        Self { queue: 8192, batch_requests: 2048, batch_bytes: 8 << 20 }
+        Self {
+            queue: 8192,
+            batch_requests: 2048,
+            batch_bytes: 8 << 20,
+        }
     }
 }
 
@@ -92,7 +94,9 @@ pub enum WriteError {
         queue: usize,
     },
     /// The disk is full.
-    #[error("the disk is full: {free} bytes are free, and {reserve} are kept in reserve; make room and try again")]
+    #[error(
+        "the disk is full: {free} bytes are free, and {reserve} are kept in reserve; make room and try again"
+    )]
     DiskFull {
         /// Bytes free.
         free: u64,
@@ -141,7 +145,17 @@ impl Writer {
             .name("writer".into())
             .spawn(move || thread.run(waiting, &stopped))?;
         let queue = settings.queue;
-        Ok((Self { requests: requests.clone(), queue }, WriterHandle { requests, stop, thread }))
+        Ok((
+            Self {
+                requests: requests.clone(),
+                queue,
+            },
+            WriterHandle {
+                requests,
+                stop,
+                thread,
+            },
+        ))
     }
 
     /// Publishes a notification; returns once it is safe.
@@ -165,15 +179,22 @@ impl Writer {
         read: bool,
     ) -> Result<ReadStateOutcome, WriteError> {
         let (answer, answered) = oneshot::channel();
-        self.hand_in(Request::SetReadState { recipient, target, read, answer })?;
+        self.hand_in(Request::SetReadState {
+            recipient,
+            target,
+            read,
+            answer,
+        })?;
         answered.await.map_err(|_| WriteError::ShuttingDown)?
     }
 
     fn hand_in(&self, request: Request) -> Result<(), WriteError> {
-        self.requests.try_send(request).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => WriteError::Busy { queue: self.queue },
-            mpsc::error::TrySendError::Closed(_) => WriteError::ShuttingDown,
-        })
+        self.requests
+            .try_send(request)
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => WriteError::Busy { queue: self.queue },
+                mpsc::error::TrySendError::Closed(_) => WriteError::ShuttingDown,
+            })
     }
 }
 
@@ -218,7 +239,10 @@ impl SweepRequests {
 }
 
 enum Request {
-    Publish(Box<Draft>, oneshot::Sender<Result<PublishOutcome, WriteError>>),
+    Publish(
+        Box<Draft>,
+        oneshot::Sender<Result<PublishOutcome, WriteError>>,
+    ),
     SetReadState {
         recipient: RecipientId,
         target: ReadTarget,
@@ -242,8 +266,14 @@ impl Request {
 
 /// Who waits for the batch, and with which answer.
 enum Answer {
-    Published(oneshot::Sender<Result<PublishOutcome, WriteError>>, PublishOutcome),
-    Marked(oneshot::Sender<Result<ReadStateOutcome, WriteError>>, ReadStateOutcome),
+    Published(
+        oneshot::Sender<Result<PublishOutcome, WriteError>>,
+        PublishOutcome,
+    ),
+    Marked(
+        oneshot::Sender<Result<ReadStateOutcome, WriteError>>,
+        ReadStateOutcome,
+    ),
     Swept(oneshot::Sender<bool>),
 }
 
@@ -306,9 +336,19 @@ impl WriterThread {
                     batch = Batch::new(&self.store);
                 }
                 Request::Publish(draft, answer) => self.publish(&mut batch, *draft, answer),
-                Request::SetReadState { recipient, target, read, answer } => {
+                Request::SetReadState {
+                    recipient,
+                    target,
+                    read,
+                    answer,
+                } => {
                     let at = clock::now();
-                    let set = ReadStateSet { at, recipient, target, read };
+                    let set = ReadStateSet {
+                        at,
+                        recipient,
+                        target,
+                        read,
+                    };
                     self.mark(&mut batch, set, answer);
                 }
             }
@@ -327,7 +367,9 @@ impl WriterThread {
         answer: oneshot::Sender<Result<PublishOutcome, WriteError>>,
     ) {
         let at = clock::now();
-        let ttl = draft.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1));
+        let ttl = draft
+            .ttl
+            .map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1));
         let published = Published {
             at,
             source_id: draft.source_id,
@@ -340,7 +382,11 @@ impl WriterThread {
         let entry = Entry::Published(draft.audience, Arc::new(published));
         match self.apply(batch, entry) {
             Ok(Outcome::Published { id, duplicate }) => {
-                let outcome = PublishOutcome { id, event_id, duplicate };
+                let outcome = PublishOutcome {
+                    id,
+                    event_id,
+                    duplicate,
+                };
                 self.answers.push(Answer::Published(answer, outcome));
             }
             Ok(Outcome::ReadStateSet { .. }) => {}
@@ -355,9 +401,16 @@ impl WriterThread {
         answer: oneshot::Sender<Result<ReadStateOutcome, WriteError>>,
     ) {
         match self.apply(batch, Entry::ReadStateSet(set)) {
-            Ok(Outcome::ReadStateSet { changed, unread_count }) => {
+            Ok(Outcome::ReadStateSet {
+                changed,
+                unread_count,
+            }) => {
                 let cursor = batch.next_sequence() - 1;
-                let outcome = ReadStateOutcome { cursor, changed, unread_count };
+                let outcome = ReadStateOutcome {
+                    cursor,
+                    changed,
+                    unread_count,
+                };
                 self.answers.push(Answer::Marked(answer, outcome));
             }
             Ok(Outcome::Published { .. }) => {}
@@ -408,7 +461,9 @@ impl WriterThread {
         self.check_room(&batch)?;
         let started = Instant::now();
         let applied = batch.commit().map_err(|error| self.fail(&error))?;
-        self.metrics.sync_seconds.observe(started.elapsed().as_secs_f64());
+        self.metrics
+            .sync_seconds
+            .observe(started.elapsed().as_secs_f64());
         Ok(applied)
     }
 
@@ -419,7 +474,9 @@ impl WriterThread {
             Err(error) => return Err(WriteError::Failed(error.to_string())),
         };
         // sled writes a page anew for each change of it, and grows its file by half a MiB.
-        let needed = (batch.bytes() as u64).saturating_mul(4).saturating_add(reserve);
+        let needed = (batch.bytes() as u64)
+            .saturating_mul(4)
+            .saturating_add(reserve);
         if free < needed {
             return Err(WriteError::DiskFull { free, reserve });
         }
@@ -439,7 +496,9 @@ impl WriterThread {
     /// Opens a store that failed again, at most once a second. Whether the failed batch is there
     /// is known only then, so readers start over from their cursors.
     fn recover(&mut self) -> Result<(), WriteError> {
-        let Some((since, refused)) = &self.failed else { return Ok(()) };
+        let Some((since, refused)) = &self.failed else {
+            return Ok(());
+        };
         if since.elapsed() < REOPEN_AFTER {
             return Err(refused.clone());
         }

@@ -50,7 +50,12 @@ pub(crate) async fn list(
         page_token: query.one("pageToken")?.unwrap_or_default().to_owned(),
     };
     let request = context.core.call(&request_id, request)?;
-    let page = context.core.client().list_history(request).await?.into_inner();
+    let page = context
+        .core
+        .client()
+        .list_history(request)
+        .await?
+        .into_inner();
     let notifications: Vec<_> = page.notifications.iter().map(Notification::new).collect();
     Ok(Json(json!({
         "clientID": client.id,
@@ -69,9 +74,17 @@ pub(crate) async fn get(
     Path((_, id)): Path<(String, String)>,
 ) -> Result<Json<Value>, ApiError> {
     let id = notification_id(&id)?;
-    let request = GetNotificationRequest { recipient_id: client.id, id };
+    let request = GetNotificationRequest {
+        recipient_id: client.id,
+        id,
+    };
     let request = context.core.call(&request_id, request)?;
-    let found = context.core.client().get_notification(request).await?.into_inner();
+    let found = context
+        .core
+        .client()
+        .get_notification(request)
+        .await?
+        .into_inner();
     let notification = found.notification.unwrap_or_default();
     Ok(Json(json!(Notification::new(&notification))))
 }
@@ -105,7 +118,9 @@ pub(crate) async fn read_up_to(
 ) -> Result<Json<Value>, ApiError> {
     let allowed = "a notification's id: all up to it are marked";
     let up_to = Query::new(uri.query()).number("upTo", allowed)?;
-    let up_to = up_to.filter(|id| *id > 0).ok_or_else(|| ApiError::field("upTo", "", allowed))?;
+    let up_to = up_to
+        .filter(|id| *id > 0)
+        .ok_or_else(|| ApiError::field("upTo", "", allowed))?;
     let marked = mark(&context, &request_id, client.id, Target::UpTo(up_to), true).await?;
     Ok(Json(json!({
         "status": "read",
@@ -126,11 +141,16 @@ async fn mark_one(
     let marked = mark(context, request_id, client.id.clone(), target, read).await?;
     if marked.changed == 0 {
         // It was so already, or it is not there: that is worth knowing.
-        let request = GetNotificationRequest { recipient_id: client.id, id };
+        let request = GetNotificationRequest {
+            recipient_id: client.id,
+            id,
+        };
         let request = context.core.call(&request_id.0, request)?;
         context.core.client().get_notification(request).await?;
     }
-    Ok(Json(json!({ "status": if read { "read" } else { "unread" } })))
+    Ok(Json(
+        json!({ "status": if read { "read" } else { "unread" } }),
+    ))
 }
 
 async fn mark(
@@ -140,9 +160,18 @@ async fn mark(
     target: Target,
     read: bool,
 ) -> Result<SetReadStateResponse, ApiError> {
-    let request = SetReadStateRequest { recipient_id, target: Some(target), read };
+    let request = SetReadStateRequest {
+        recipient_id,
+        target: Some(target),
+        read,
+    };
     let request = context.core.call(&request_id.0, request)?;
-    Ok(context.core.client().set_read_state(request).await?.into_inner())
+    Ok(context
+        .core
+        .client()
+        .set_read_state(request)
+        .await?
+        .into_inner())
 }
 
 fn notification_id(text: &str) -> Result<u64, ApiError> {

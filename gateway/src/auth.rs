@@ -33,17 +33,29 @@ impl Caller {
             return Ok(());
         }
         let message = "publishing needs the scope notifications:publish";
-        Err(ApiError::new(StatusCode::FORBIDDEN, "scope-missing", message))
+        Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            "scope-missing",
+            message,
+        ))
     }
 
     /// The client meant by `{clientID}`: the caller, as `me` or by id, or for services anyone.
     fn client(self, id: &str) -> Result<Client, ApiError> {
-        let id = if id == "me" { self.identity.user.clone() } else { id.to_owned() };
+        let id = if id == "me" {
+            self.identity.user.clone()
+        } else {
+            id.to_owned()
+        };
         if self.identity.may_act_for(&id) {
             return Ok(Client { id, caller: self });
         }
         let message = "these notifications are another user's";
-        Err(ApiError::new(StatusCode::FORBIDDEN, "not-your-feed", message))
+        Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            "not-your-feed",
+            message,
+        ))
     }
 }
 
@@ -68,7 +80,10 @@ impl FromRequestParts<std::sync::Arc<Context>> for Caller {
                 None => query.one("access_token")?.unwrap_or_default().to_owned(),
             },
         };
-        let identity = context.verifier.verify(&token).map_err(|error| refused(&error))?;
+        let identity = context
+            .verifier
+            .verify(&token)
+            .map_err(|error| refused(&error))?;
         Ok(Self { identity })
     }
 }
@@ -84,7 +99,10 @@ impl FromRequestParts<std::sync::Arc<Context>> for Client {
         let Path(path) = Path::<Vec<(String, String)>>::from_request_parts(parts, context)
             .await
             .map_err(|_| ApiError::field("clientID", "?", "a user's id in UTF-8"))?;
-        let id = path.into_iter().find(|(name, _)| name == "client").map(|(_, id)| id);
+        let id = path
+            .into_iter()
+            .find(|(name, _)| name == "client")
+            .map(|(_, id)| id);
         caller.client(&id.unwrap_or_default())
     }
 }
@@ -95,10 +113,14 @@ fn refused(error: &TokenError) -> ApiError {
 }
 
 fn bearer(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let Some(value) = headers.get(header::AUTHORIZATION) else {
+        return Ok(None);
+    };
     let token = value.to_str().ok().and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+        scheme
+            .eq_ignore_ascii_case("bearer")
+            .then(|| token.trim().to_owned())
     });
     match token {
         Some(token) => Ok(Some(token)),
@@ -111,16 +133,27 @@ fn bearer(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
 }
 
 fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
-    let cookies = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-    let pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.split_once('='));
+    let cookies = headers
+        .get_all(header::COOKIE)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok());
+    let pairs = cookies
+        .flat_map(|cookies| cookies.split(';'))
+        .filter_map(|pair| pair.split_once('='));
     let mut named = pairs.filter(|(found, _)| found.trim() == name);
-    named.next().map(|(_, token)| token.trim().trim_matches('"').to_owned())
+    named
+        .next()
+        .map(|(_, token)| token.trim().trim_matches('"').to_owned())
 }
 
 /// A browser sends its cookies with any page's request: only pages of this origin, or of those
 /// listed, may change something.
 fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<(), ApiError> {
-    let text = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &http::HeaderValue| value.to_str().ok())
+    };
     let origin = text(header::ORIGIN);
     let is_own = |origin: &str| {
         let host = origin.split_once("://").map(|(_, host)| host);
@@ -143,7 +176,10 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(http::HeaderName, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)))
+            .collect()
     }
 
     #[test]

@@ -40,7 +40,11 @@ impl Core {
             Ok(endpoint.connect_lazy())
         };
         Ok(Self {
-            channels: settings.core_urls.iter().map(connect).collect::<Result<_, _>>()?,
+            channels: settings
+                .core_urls
+                .iter()
+                .map(connect)
+                .collect::<Result<_, _>>()?,
             current: AtomicUsize::new(0),
             tokens,
             call_timeout: settings.call_timeout,

@@ -22,7 +22,12 @@ pub(crate) struct ApiError {
 
 impl ApiError {
     pub fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
-        Self { status, code: code.to_owned(), message: message.into(), retry_after: None }
+        Self {
+            status,
+            code: code.to_owned(),
+            message: message.into(),
+            retry_after: None,
+        }
     }
 
     /// A field of the request is wrong: which, with which value, and what is allowed.
@@ -48,7 +53,10 @@ impl ApiError {
     }
 
     pub fn retry(self, seconds: u64) -> Self {
-        Self { retry_after: Some(Duration::from_secs(seconds)), ..self }
+        Self {
+            retry_after: Some(Duration::from_secs(seconds)),
+            ..self
+        }
     }
 
     #[cfg(test)]
@@ -62,7 +70,9 @@ impl ApiError {
 impl From<Status> for ApiError {
     fn from(status: Status) -> Self {
         let details = status.get_error_details();
-        let reason = details.error_info().map(|info| info.reason.to_lowercase().replace('_', "-"));
+        let reason = details
+            .error_info()
+            .map(|info| info.reason.to_lowercase().replace('_', "-"));
         let code = reason.as_deref();
         let retry_after = details.retry_info().and_then(|retry| retry.retry_delay);
         let error = match status.code() {
@@ -78,14 +88,23 @@ impl From<Status> for ApiError {
                     [] => status.message().to_owned(),
                     violations => violations.join("; "),
                 };
-                Self::new(StatusCode::BAD_REQUEST, code.unwrap_or("invalid-field"), message)
+                Self::new(
+                    StatusCode::BAD_REQUEST,
+                    code.unwrap_or("invalid-field"),
+                    message,
+                )
             }
-            Code::NotFound => {
-                Self::new(StatusCode::NOT_FOUND, code.unwrap_or("not-found"), status.message())
-            }
-            Code::ResourceExhausted if code == Some("store-full") => {
-                Self::new(StatusCode::INSUFFICIENT_STORAGE, "store-full", status.message()).retry(10)
-            }
+            Code::NotFound => Self::new(
+                StatusCode::NOT_FOUND,
+                code.unwrap_or("not-found"),
+                status.message(),
+            ),
+            Code::ResourceExhausted if code == Some("store-full") => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "store-full",
+                status.message(),
+            )
+            .retry(10),
             Code::ResourceExhausted => {
                 let code = code.unwrap_or("too-many-requests");
                 Self::new(StatusCode::TOO_MANY_REQUESTS, code, status.message()).retry(1)
@@ -97,7 +116,11 @@ impl From<Status> for ApiError {
                 None => Self::core_away(),
             },
             Code::Unauthenticated | Code::PermissionDenied => {
-                tracing::error!(code, message = status.message(), "the core refused the gateway");
+                tracing::error!(
+                    code,
+                    message = status.message(),
+                    "the core refused the gateway"
+                );
                 let message = "the core refused the gateway's own token";
                 Self::new(StatusCode::BAD_GATEWAY, "gateway-refused", message)
             }
@@ -107,7 +130,10 @@ impl From<Status> for ApiError {
                 Self::new(StatusCode::BAD_GATEWAY, code.unwrap_or("internal"), message)
             }
         };
-        Self { retry_after: retry_after.or(error.retry_after), ..error }
+        Self {
+            retry_after: retry_after.or(error.retry_after),
+            ..error
+        }
     }
 }
 
@@ -118,7 +144,10 @@ impl IntoResponse for ApiError {
             error: &'a str,
             code: &'a str,
         }
-        let said = Json(Said { error: &self.message, code: &self.code });
+        let said = Json(Said {
+            error: &self.message,
+            code: &self.code,
+        });
         let mut response = (self.status, said).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

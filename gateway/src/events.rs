@@ -53,7 +53,10 @@ pub(crate) struct Published {
 
 impl From<PublishResponse> for Published {
     fn from(response: PublishResponse) -> Self {
-        Self { notification_id: response.id, event_id: response.event_id }
+        Self {
+            notification_id: response.id,
+            event_id: response.event_id,
+        }
     }
 }
 
@@ -65,8 +68,16 @@ pub(crate) async fn unicast(
     request: Request,
 ) -> Result<Json<Published>, ApiError> {
     caller.check_may_publish()?;
-    let Unicast { id, source_id, destination_id, topic, data } = body(&context, request).await?;
-    let audience = Audience::Recipients(Recipients { ids: vec![destination_id] });
+    let Unicast {
+        id,
+        source_id,
+        destination_id,
+        topic,
+        data,
+    } = body(&context, request).await?;
+    let audience = Audience::Recipients(Recipients {
+        ids: vec![destination_id],
+    });
     let request = PublishRequest {
         event_id: given(id)?,
         source_id,
@@ -75,7 +86,9 @@ pub(crate) async fn unicast(
         data,
         ttl: None,
     };
-    publish(&context, &request_id, request).await.map(|published| Json(published.into()))
+    publish(&context, &request_id, request)
+        .await
+        .map(|published| Json(published.into()))
 }
 
 /// `POST /api/events/broadcast`
@@ -86,8 +99,14 @@ pub(crate) async fn broadcast(
     request: Request,
 ) -> Result<Json<Vec<Published>>, ApiError> {
     caller.check_may_publish()?;
-    let Broadcast { id, source_id, destinations, everyone, topic, data } =
-        body(&context, request).await?;
+    let Broadcast {
+        id,
+        source_id,
+        destinations,
+        everyone,
+        topic,
+        data,
+    } = body(&context, request).await?;
     let (audience, answers) = match (destinations, everyone) {
         (Some(ids), false) if !ids.is_empty() => {
             let answers = ids.len();
@@ -127,9 +146,11 @@ async fn publish(
 /// An id that is given is one: an empty one would be replaced without a word.
 fn given(id: Option<String>) -> Result<String, ApiError> {
     match id {
-        Some(id) if id.is_empty() => {
-            Err(ApiError::field("id", "", "1..=128 bytes; leave it out and one is made"))
-        }
+        Some(id) if id.is_empty() => Err(ApiError::field(
+            "id",
+            "",
+            "1..=128 bytes; leave it out and one is made",
+        )),
         id => Ok(id.unwrap_or_default()),
     }
 }
@@ -138,13 +159,19 @@ fn given(id: Option<String>) -> Result<String, ApiError> {
 async fn body<T: DeserializeOwned>(context: &Context, request: Request) -> Result<T, ApiError> {
     let settings = &context.settings;
     let content_type = request.headers().get(header::CONTENT_TYPE);
-    let is_json = content_type.and_then(|value| value.to_str().ok()).is_some_and(|value| {
-        let essence = value.split(';').next().unwrap_or_default().trim();
-        essence.eq_ignore_ascii_case("application/json")
-    });
+    let is_json = content_type
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| {
+            let essence = value.split(';').next().unwrap_or_default().trim();
+            essence.eq_ignore_ascii_case("application/json")
+        });
     if !is_json {
         let message = "the body has to be JSON, with Content-Type: application/json";
-        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", message));
+        return Err(ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "not-json",
+            message,
+        ));
     }
     // JSON may spell one byte as six; a destination is 128 bytes at most.
     let limit = settings.data_max_bytes * 6 + settings.recipients_max * 128 * 6 + (64 << 10);
@@ -163,7 +190,8 @@ async fn body<T: DeserializeOwned>(context: &Context, request: Request) -> Resul
         ApiError::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", message)
     })?;
     let bytes = bytes.map_err(|_| too_large())?;
-    let malformed = |message: String| ApiError::new(StatusCode::BAD_REQUEST, "invalid-body", message);
+    let malformed =
+        |message: String| ApiError::new(StatusCode::BAD_REQUEST, "invalid-body", message);
     let text = std::str::from_utf8(&bytes)
         .map_err(|error| malformed(format!("the body is not UTF-8: {error}")))?;
     // What serde says names the field and what is allowed; it may show a value's beginning.
@@ -172,6 +200,8 @@ async fn body<T: DeserializeOwned>(context: &Context, request: Request) -> Resul
 
 fn limited(request: Request, limit: usize) -> Request {
     let (mut parts, body) = request.into_parts();
-    parts.extensions.insert(axum::extract::DefaultBodyLimit::max(limit));
+    parts
+        .extensions
+        .insert(axum::extract::DefaultBodyLimit::max(limit));
     Request::from_parts(parts, Body::new(http_body_util::Limited::new(body, limit)))
 }

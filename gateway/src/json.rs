@@ -79,7 +79,9 @@ fn time(timestamp: Option<&Timestamp>) -> Option<String> {
 pub(crate) fn millis(timestamp: &Timestamp) -> u64 {
     let seconds = u64::try_from(timestamp.seconds).unwrap_or(0);
     let nanos = u64::try_from(timestamp.nanos).unwrap_or(0);
-    seconds.saturating_mul(1000).saturating_add(nanos / 1_000_000)
+    seconds
+        .saturating_mul(1000)
+        .saturating_add(nanos / 1_000_000)
 }
 
 /// JSON of a value that always has one: no maps with other keys than text.

@@ -106,7 +106,11 @@ mod tests {
 
     fn event(cursor: u64) -> Arc<Event> {
         let change = pb::relay_entry::Change::ReadState(pb::ReadStateChanged::default());
-        let entry = pb::RelayEntry { cursor, recipient_ids: vec!["a".into()], change: Some(change) };
+        let entry = pb::RelayEntry {
+            cursor,
+            recipient_ids: vec!["a".into()],
+            change: Some(change),
+        };
         Arc::new(Event::from_relay(&entry).unwrap())
     }
 
@@ -121,7 +125,9 @@ mod tests {
         assert!(matches!(mailbox.next().await, Mail::Behind));
         mailbox.resume();
         mailbox.push(&event(5), 2);
-        let Mail::Event(next) = mailbox.next().await else { panic!("behind") };
+        let Mail::Event(next) = mailbox.next().await else {
+            panic!("behind")
+        };
         assert_eq!(next.cursor, 5);
     }
 }

@@ -23,15 +23,39 @@ impl Metrics {
         let registry = registry.sub_registry_with_prefix("mercurio_gateway");
         let mut gauge = |name, help, gauge: &Gauge| registry.register(name, help, gauge.clone());
         gauge("streams", "Open browser streams", &self.streams);
-        gauge("streams_catching_up", "Streams that read the store", &self.catching_up);
-        gauge("relay_connected", "1 while the relay to a core stands", &self.relay_connected);
+        gauge(
+            "streams_catching_up",
+            "Streams that read the store",
+            &self.catching_up,
+        );
+        gauge(
+            "relay_connected",
+            "1 while the relay to a core stands",
+            &self.relay_connected,
+        );
         gauge("connections", "Open HTTP connections", &self.connections);
         let mut counter =
             |name, help, counter: &Counter| registry.register(name, help, counter.clone());
-        counter("delivered", "Entries handed to browser streams", &self.delivered);
-        counter("fell_behind", "Streams that went back to the store", &self.fell_behind);
-        counter("relay_reconnects", "Relays that ended", &self.relay_reconnects);
-        counter("relay_resets", "Relays that left entries out", &self.relay_resets);
+        counter(
+            "delivered",
+            "Entries handed to browser streams",
+            &self.delivered,
+        );
+        counter(
+            "fell_behind",
+            "Streams that went back to the store",
+            &self.fell_behind,
+        );
+        counter(
+            "relay_reconnects",
+            "Relays that ended",
+            &self.relay_reconnects,
+        );
+        counter(
+            "relay_resets",
+            "Relays that left entries out",
+            &self.relay_resets,
+        );
         counter("relayed", "Entries that came over the relay", &self.relayed);
     }
 }

@@ -9,7 +9,11 @@ pub(crate) struct Query(Vec<(String, String)>);
 impl Query {
     pub fn new(raw: Option<&str>) -> Self {
         let pairs = form_urlencoded::parse(raw.unwrap_or_default().as_bytes());
-        Self(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
+        Self(
+            pairs
+                .map(|(name, value)| (name.into_owned(), value.into_owned()))
+                .collect(),
+        )
     }
 
     /// The value of a parameter that stands at most once.
@@ -24,12 +28,17 @@ impl Query {
 
     /// The values of a parameter that may be repeated.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.0.iter().filter(move |(found, _)| found == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .filter(move |(found, _)| found == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// A whole number.
     pub fn number(&self, name: &str, allowed: &str) -> Result<Option<u64>, ApiError> {
-        self.one(name)?.map(|text| number(name, text, allowed)).transpose()
+        self.one(name)?
+            .map(|text| number(name, text, allowed))
+            .transpose()
     }
 
     /// Topic filters, as many as may be; the core checks their form for lists, [`Filters`] here
@@ -56,7 +65,12 @@ pub(crate) struct Filters(Box<[Box<str>]>);
 impl Filters {
     /// Filters that the core has accepted.
     pub fn new(filters: &[String]) -> Self {
-        Self(filters.iter().map(|filter| filter.as_str().into()).collect())
+        Self(
+            filters
+                .iter()
+                .map(|filter| filter.as_str().into())
+                .collect(),
+        )
     }
 
     pub fn matches(&self, topic: &str) -> bool {
@@ -83,7 +97,16 @@ mod tests {
 
     #[test]
     fn numbers_are_digits_only() {
-        for text in ["", "-1", "+1", "1.0", "0x1", " 1", "18446744073709551616", "٣"] {
+        for text in [
+            "",
+            "-1",
+            "+1",
+            "1.0",
+            "0x1",
+            " 1",
+            "18446744073709551616",
+            "٣",
+        ] {
             assert!(number("limit", text, "1..=500").is_err(), "{text:?}");
         }
         assert_eq!(number("limit", "007", "1..=500"), Ok(7));
@@ -94,9 +117,14 @@ mod tests {
     #[test]
     fn filters_match_whole_tokens() {
         let filters = Filters::new(&["a.*".into(), "b.>".into()]);
-        for (topic, expected) in
-            [("a.x", true), ("a", false), ("a.x.y", false), ("b.x.y", true), ("b", false), ("", false)]
-        {
+        for (topic, expected) in [
+            ("a.x", true),
+            ("a", false),
+            ("a.x.y", false),
+            ("b.x.y", true),
+            ("b", false),
+            ("", false),
+        ] {
             assert_eq!(filters.matches(topic), expected, "{topic}");
         }
         assert!(Filters::default().matches(""));

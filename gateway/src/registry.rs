@@ -62,7 +62,12 @@ pub(crate) struct Interest {
 
 impl Registry {
     pub fn new(limits: Limits, metrics: Arc<Metrics>) -> Self {
-        Self { inner: Mutex::default(), changed: Notify::new(), limits, metrics }
+        Self {
+            inner: Mutex::default(),
+            changed: Notify::new(),
+            limits,
+            metrics,
+        }
     }
 
     /// Takes in a stream; it leaves when what is returned is dropped.
@@ -71,7 +76,10 @@ impl Registry {
         if inner.streams >= self.limits.streams {
             return Err(ApiError::gateway_full(self.limits.streams));
         }
-        let known = inner.users.get_key_value(user).map(|(name, _)| name.clone());
+        let known = inner
+            .users
+            .get_key_value(user)
+            .map(|(name, _)| name.clone());
         let name = known.unwrap_or_else(|| user.into());
         let entry = inner.users.entry(name.clone()).or_default();
         if entry.mailboxes.len() >= self.limits.streams_per_user {
@@ -91,7 +99,11 @@ impl Registry {
             self.changed.notify_one();
         }
         self.metrics.streams.inc();
-        Ok(Open { registry: self.clone(), user: name, mailbox })
+        Ok(Open {
+            registry: self.clone(),
+            user: name,
+            mailbox,
+        })
     }
 
     /// An entry for its audience. Returns how many streams it went to.
@@ -107,7 +119,10 @@ impl Registry {
         if recipients.is_empty() {
             inner.users.values().for_each(push);
         } else {
-            recipients.iter().filter_map(|name| inner.users.get(name.as_str())).for_each(push);
+            recipients
+                .iter()
+                .filter_map(|name| inner.users.get(name.as_str()))
+                .for_each(push);
         }
     }
 
@@ -126,7 +141,9 @@ impl Registry {
         inner.connected = false;
         for user in inner.users.values_mut() {
             user.joining = Joining::No;
-            user.mailboxes.iter().for_each(|mailbox| mailbox.set_behind());
+            user.mailboxes
+                .iter()
+                .for_each(|mailbox| mailbox.set_behind());
         }
     }
 
@@ -208,7 +225,9 @@ impl Open {
 
     fn try_resume(&self) -> Result<(), oneshot::Receiver<()>> {
         let mut inner = self.registry.inner.lock();
-        let Some(user) = inner.users.get_mut(&self.user) else { return Ok(()) };
+        let Some(user) = inner.users.get_mut(&self.user) else {
+            return Ok(());
+        };
         if user.joining == Joining::Joined {
             self.mailbox.resume();
             return Ok(());
@@ -223,8 +242,11 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         let mut inner = self.registry.inner.lock();
-        let Some(user) = inner.users.get_mut(&self.user) else { return };
-        user.mailboxes.retain(|mailbox| !Arc::ptr_eq(mailbox, &self.mailbox));
+        let Some(user) = inner.users.get_mut(&self.user) else {
+            return;
+        };
+        user.mailboxes
+            .retain(|mailbox| !Arc::ptr_eq(mailbox, &self.mailbox));
         let is_last = user.mailboxes.is_empty();
         inner.streams -= 1;
         if is_last {
@@ -244,7 +266,11 @@ mod tests {
     use super::*;
 
     fn registry() -> Arc<Registry> {
-        let limits = Limits { streams: 3, streams_per_user: 2, mailbox: 4 };
+        let limits = Limits {
+            streams: 3,
+            streams_per_user: 2,
+            mailbox: 4,
+        };
         Arc::new(Registry::new(limits, Arc::default()))
     }
 

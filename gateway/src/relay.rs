@@ -70,9 +70,11 @@ async fn open(
     context: &Context,
 ) -> Result<(mpsc::Sender<RelayRequest>, Streaming<RelayResponse>), Status> {
     let (requests, outgoing) = mpsc::channel(16);
-    let request = context.core.stream("relay", ReceiverStream::new(outgoing))?;
-    let mut client = RelayServiceClient::new(context.core.channel())
-        .max_decoding_message_size(16 << 20);
+    let request = context
+        .core
+        .stream("relay", ReceiverStream::new(outgoing))?;
+    let mut client =
+        RelayServiceClient::new(context.core.channel()).max_decoding_message_size(16 << 20);
     let responses = timeout(OPEN_TIMEOUT, client.relay(request))
         .await
         .map_err(|_| Status::deadline_exceeded("the core did not accept the relay in time"))??;
@@ -131,8 +133,13 @@ async fn pump(
 
 async fn send(requests: &mpsc::Sender<RelayRequest>, message: relay_request::Message) -> bool {
     // A core that reads nothing for so long is as good as gone.
-    let request = RelayRequest { message: Some(message) };
-    matches!(timeout(OPEN_TIMEOUT, requests.send(request)).await, Ok(Ok(())))
+    let request = RelayRequest {
+        message: Some(message),
+    };
+    matches!(
+        timeout(OPEN_TIMEOUT, requests.send(request)).await,
+        Ok(Ok(()))
+    )
 }
 
 fn received(
@@ -144,11 +151,14 @@ fn received(
         Some(relay_response::Message::Entry(entry)) => {
             if let Some(event) = Event::from_relay(&entry) {
                 context.metrics.relayed.inc();
-                context.registry.dispatch(&entry.recipient_ids, &Arc::new(event));
+                context
+                    .registry
+                    .dispatch(&entry.recipient_ids, &Arc::new(event));
             }
         }
         Some(relay_response::Message::Joined(joined)) => {
-            while let Some((join, users)) = asked.pop_front_if(|(join, _)| *join <= joined.join_id) {
+            while let Some((join, users)) = asked.pop_front_if(|(join, _)| *join <= joined.join_id)
+            {
                 context.registry.joined(join, &users);
             }
         }

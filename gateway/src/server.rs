@@ -1,11 +1,6 @@
 //! The listener: routes, connections with bounds of their own, and the end.
 
-use std::{
-    convert::Infallible,
-    io,
-    sync::Arc,
-    time::Duration,
-};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -52,7 +47,9 @@ const HEAD_MAX: usize = 24 << 10;
 #[derive(Debug, Error)]
 pub enum ServeError {
     /// An address of a core is none.
-    #[error("the core's address {url:?} is not one: {source}; it looks like http://127.0.0.1:50051")]
+    #[error(
+        "the core's address {url:?} is not one: {source}; it looks like http://127.0.0.1:50051"
+    )]
     CoreUrl {
         /// The address.
         url: String,
@@ -106,7 +103,9 @@ impl Gateway {
             verifier,
             shutdown: CancellationToken::new(),
         });
-        let router = router(&context).layer(cors).layer(middleware::from_fn(spanned));
+        let router = router(&context)
+            .layer(cors)
+            .layer(middleware::from_fn(spanned));
         Ok(Self { context, router })
     }
 
@@ -129,9 +128,15 @@ impl Gateway {
 fn router(context: &Arc<Context>) -> Router {
     let one = "/api/clients/{client}/notifications/{id}";
     let mut router = Router::new()
-        .route("/api/clients/{client}/notifications/stream", get(stream::open))
+        .route(
+            "/api/clients/{client}/notifications/stream",
+            get(stream::open),
+        )
         .route("/api/clients/{client}/notifications", get(api::list))
-        .route("/api/clients/{client}/notifications/read", put(api::read_up_to))
+        .route(
+            "/api/clients/{client}/notifications/read",
+            put(api::read_up_to),
+        )
         .route(one, get(api::get))
         .route(&format!("{one}/read"), put(api::read))
         .route(&format!("{one}/unread"), put(api::unread))
@@ -144,11 +149,19 @@ fn router(context: &Arc<Context>) -> Router {
     }
     router
         .fallback(|| async {
-            ApiError::new(StatusCode::NOT_FOUND, "no-such-path", "there is nothing at this path")
+            ApiError::new(
+                StatusCode::NOT_FOUND,
+                "no-such-path",
+                "there is nothing at this path",
+            )
         })
         .method_not_allowed_fallback(|| async {
             let message = "this path does not take this method";
-            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", message)
+            ApiError::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                message,
+            )
         })
         .with_state(context.clone())
 }
@@ -176,7 +189,9 @@ fn cors(origins: &[String]) -> Result<CorsLayer, ServeError> {
     if origins.is_empty() {
         return Ok(CorsLayer::new());
     }
-    Ok(layer.allow_origin(AllowOrigin::list(origins)).allow_credentials(true))
+    Ok(layer
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_credentials(true))
 }
 
 async fn accept(context: &Arc<Context>, listener: TcpListener, router: Router) {
@@ -215,7 +230,10 @@ async fn accept(context: &Arc<Context>, listener: TcpListener, router: Router) {
     }
     drop(listener);
     tasks.close();
-    if timeout(settings.shutdown_grace, tasks.wait()).await.is_err() {
+    if timeout(settings.shutdown_grace, tasks.wait())
+        .await
+        .is_err()
+    {
         tracing::warn!(open = tasks.len(), "clients that do not read are cut");
         cut.cancel();
         tasks.wait().await;
@@ -256,12 +274,17 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Gives each request an id and a span. The span has the path and never the query: there may be a
 /// token in it.
 async fn spanned(mut request: Request, next: Next) -> Response {
-    let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    let given = request
+        .headers()
+        .get(REQUEST_ID)
+        .and_then(|id| id.to_str().ok());
     let is_id = |id: &&str| {
         let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
         (1..=64).contains(&id.len()) && id.bytes().all(known)
     };
-    let id = given.filter(is_id).map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned);
+    let id = given
+        .filter(is_id)
+        .map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned);
     let span = tracing::info_span!(
         "request",
         request_id = %id,
@@ -273,7 +296,11 @@ async fn spanned(mut request: Request, next: Next) -> Response {
         let started = std::time::Instant::now();
         let response = next.run(request).await;
         let milliseconds = started.elapsed().as_secs_f64() * 1e3;
-        tracing::debug!(status = response.status().as_u16(), milliseconds, "answered");
+        tracing::debug!(
+            status = response.status().as_u16(),
+            milliseconds,
+            "answered"
+        );
         response
     }
     .instrument(span)
@@ -288,7 +315,11 @@ impl<S: Sync> FromRequestParts<S> for RequestId {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_else(|| Self(String::new())))
+        Ok(parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .unwrap_or_else(|| Self(String::new())))
     }
 }
 

@@ -96,8 +96,13 @@ pub(crate) fn closing(reason: &str, retry: Option<Duration>) -> Bytes {
     struct Closing<'a> {
         reason: &'a str,
     }
-    let retry = retry.map_or_else(String::new, |after| format!("retry: {}\n", after.as_millis()));
-    event(&format!("{retry}event: closing\ndata: "), &json::to_vec(&Closing { reason }))
+    let retry = retry.map_or_else(String::new, |after| {
+        format!("retry: {}\n", after.as_millis())
+    });
+    event(
+        &format!("{retry}event: closing\ndata: "),
+        &json::to_vec(&Closing { reason }),
+    )
 }
 
 /// The id is where the reader stands, so that a browser that reconnects before its first
@@ -117,11 +122,17 @@ fn opened(cursor: u64, opened: &pb::Opened) -> Bytes {
         cursor: opened.latest,
         unread_count: opened.unread_count,
     };
-    event(&format!("event: opened\nid: {cursor}\ndata: "), &json::to_vec(&data))
+    event(
+        &format!("event: opened\nid: {cursor}\ndata: "),
+        &json::to_vec(&data),
+    )
 }
 
 fn notification_event(cursor: u64, notification: &pb::Notification) -> Bytes {
-    event(&format!("id: {cursor}\ndata: "), &json::to_vec(&Notification::new(notification)))
+    event(
+        &format!("id: {cursor}\ndata: "),
+        &json::to_vec(&Notification::new(notification)),
+    )
 }
 
 fn around(cursor: u64, notification: &pb::Notification) -> Encoded {
@@ -156,7 +167,10 @@ fn read_state(cursor: u64, change: &pb::ReadStateChanged) -> Bytes {
         status: if change.read { "read" } else { "unread" },
         unread_count: change.unread_count,
     };
-    event(&format!("event: read-state\nid: {cursor}\ndata: "), &json::to_vec(&data))
+    event(
+        &format!("event: read-state\nid: {cursor}\ndata: "),
+        &json::to_vec(&data),
+    )
 }
 
 fn event(head: &str, data: &[u8]) -> Bytes {
@@ -175,7 +189,10 @@ mod tests {
             recipient_id: "al\"ice".into(),
             topic: "a.b".into(),
             data: "x\r\ny\0\u{1F600}".into(),
-            created_at: Some(prost_types::Timestamp { seconds: 1, nanos: 5_000_000 }),
+            created_at: Some(prost_types::Timestamp {
+                seconds: 1,
+                nanos: 5_000_000,
+            }),
             ..pb::Notification::default()
         }
     }
@@ -205,7 +222,10 @@ mod tests {
             recipient_ids: vec!["al\"ice".into()],
             change: Some(relay_entry::Change::Notification(notification())),
         };
-        let shared = pb::RelayEntry { recipient_ids: Vec::new(), ..own.clone() };
+        let shared = pb::RelayEntry {
+            recipient_ids: Vec::new(),
+            ..own.clone()
+        };
         let client = Bytes::from(json::to_vec(&"al\"ice"));
         let own = Event::from_relay(&own).unwrap();
         let shared = Event::from_relay(&shared).unwrap();
@@ -216,7 +236,12 @@ mod tests {
 
     #[test]
     fn the_other_events() {
-        let opened = pb::Opened { complete: true, oldest: 2, unread_count: 3, latest: 9 };
+        let opened = pb::Opened {
+            complete: true,
+            oldest: 2,
+            unread_count: 3,
+            latest: 9,
+        };
         let message = pb::SubscribeResponse {
             cursor: 5,
             change: Some(subscribe_response::Change::Opened(opened)),
@@ -236,7 +261,12 @@ mod tests {
             read_state(8, &change),
             "event: read-state\nid: 8\ndata: {\"notificationIDs\":[3,4],\"status\":\"read\",\"unreadCount\":1}\n\n"
         );
-        let change = pb::ReadStateChanged { ids: Vec::new(), up_to: 6, read: false, ..change };
+        let change = pb::ReadStateChanged {
+            ids: Vec::new(),
+            up_to: 6,
+            read: false,
+            ..change
+        };
         assert_eq!(
             read_state(8, &change),
             "event: read-state\nid: 8\ndata: {\"notificationIDs\":[],\"upTo\":6,\"status\":\"unread\",\"unreadCount\":1}\n\n"

@@ -45,14 +45,20 @@ pub(crate) async fn open(
     let topics = query.topics();
     if topics.len() > FILTERS_MAX {
         let count = topics.len().to_string();
-        return Err(ApiError::field("topic", &count, &format!("at most {FILTERS_MAX} filters")));
+        return Err(ApiError::field(
+            "topic",
+            &count,
+            &format!("at most {FILTERS_MAX} filters"),
+        ));
     }
     let after = resume_from(&headers, &query)?;
     if context.shutdown.is_cancelled() {
         return Err(ApiError::core_away());
     }
     let expires_at = client.caller.expires_at().map(|at| {
-        let left = at.duration_since(std::time::SystemTime::now()).unwrap_or_default();
+        let left = at
+            .duration_since(std::time::SystemTime::now())
+            .unwrap_or_default();
         Instant::now() + left
     });
     let place = context.registry.open(&client.id)?;
@@ -81,10 +87,16 @@ pub(crate) async fn open(
         Some((Ok::<Bytes, Infallible>(frame), goes_on.then_some(stream)))
     });
     let head = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/event-stream"),
+        ),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         // nginx would buffer otherwise.
-        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+        (
+            HeaderName::from_static("x-accel-buffering"),
+            HeaderValue::from_static("no"),
+        ),
     ];
     Ok((head, Body::from_stream(frames)).into_response())
 }
@@ -92,7 +104,10 @@ pub(crate) async fn open(
 /// Where the reader stands: the header that browsers send, or the parameter.
 fn resume_from(headers: &HeaderMap, query: &Query) -> Result<Option<u64>, ApiError> {
     let allowed = "a cursor, as the stream's ids are";
-    if let Some(value) = headers.get("last-event-id").filter(|value| !value.is_empty()) {
+    if let Some(value) = headers
+        .get("last-event-id")
+        .filter(|value| !value.is_empty())
+    {
         let text = String::from_utf8_lossy(value.as_bytes());
         return number("Last-Event-ID", &text, allowed).map(Some);
     }
@@ -125,7 +140,9 @@ struct Stream {
 
 enum At {
     /// Entries have passed by: the store is to be read from the cursor.
-    Behind { tried: u32 },
+    Behind {
+        tried: u32,
+    },
     /// The store is being read, up to the present.
     CatchingUp(Box<CatchUp>),
     Live,
@@ -137,9 +154,12 @@ struct CatchUp {
 }
 
 impl CatchUp {
-    fn new(messages: Streaming<SubscribeResponse>, context: &Arc<Context>) -> At {
+    fn begin(messages: Streaming<SubscribeResponse>, context: &Arc<Context>) -> At {
         context.metrics.catching_up.inc();
-        At::CatchingUp(Box::new(Self { messages, context: context.clone() }))
+        At::CatchingUp(Box::new(Self {
+            messages,
+            context: context.clone(),
+        }))
     }
 }
 
@@ -161,10 +181,12 @@ impl Stream {
                 Err(status) => return Err(status.into()),
             }
         };
-        let Some(opened) = messages.message().await? else { return Err(ApiError::core_away()) };
+        let Some(opened) = messages.message().await? else {
+            return Err(ApiError::core_away());
+        };
         self.cursor = Some(opened.cursor);
         self.ready.extend(sse::caught_up(&opened));
-        self.at = CatchUp::new(messages, &self.context);
+        self.at = CatchUp::begin(messages, &self.context);
         Ok(())
     }
 
@@ -210,7 +232,7 @@ impl Stream {
                         tokio::time::sleep(wait).await;
                     }
                     match self.subscribe().await {
-                        Ok(messages) => self.at = CatchUp::new(messages, &self.context),
+                        Ok(messages) => self.at = CatchUp::begin(messages, &self.context),
                         Err(status) => self.failed(&status),
                     }
                 }
@@ -274,7 +296,10 @@ impl Stream {
             let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
             since.map_or(0, |since| since.as_millis() as u64)
         };
-        let is_wanted = event.topic.as_ref().is_none_or(|topic| self.filters.matches(topic))
+        let is_wanted = event
+            .topic
+            .as_ref()
+            .is_none_or(|topic| self.filters.matches(topic))
             && event.expires_at.is_none_or(|expires_at| expires_at > now());
         if is_wanted {
             self.sent += 1;

@@ -16,11 +16,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::{
-    error::Failure,
-    server::keys,
-    settings::Settings,
-};
+use crate::{error::Failure, server::keys, settings::Settings};
 
 /// A client that shows its token with each call.
 pub type Client = NotificationServiceClient<InterceptedService<Channel, Bearer>>;
@@ -30,7 +26,9 @@ const MESSAGE_MAX: usize = 64 << 20;
 
 /// Runs a command's future to its end.
 pub fn run(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     runtime.map_err(Failure::other)?.block_on(command)
 }
 
@@ -68,7 +66,9 @@ fn token(settings: &Settings) -> Result<String, Failure> {
     let key = keys::signing_or_dev(settings)?;
     let issuer = Issuer::new(key, &keys::rules(settings)?);
     let scopes = [SCOPE_ANY, SCOPE_PUBLISH];
-    issuer.issue("mercurio-cli", &scopes, Duration::from_secs(24 * 3600)).map_err(Failure::other)
+    issuer
+        .issue("mercurio-cli", &scopes, Duration::from_secs(24 * 3600))
+        .map_err(Failure::other)
 }
 
 /// Adds the Authorization header.
@@ -87,7 +87,9 @@ impl Bearer {
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert("authorization", self.0.clone());
+        request
+            .metadata_mut()
+            .insert("authorization", self.0.clone());
         Ok(request)
     }
 }

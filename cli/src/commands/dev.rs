@@ -17,7 +17,9 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
     let keys = keys::Keys::dev(settings)?;
     let issuer = Issuer::new(keys::signing_or_dev(settings)?, &keys::rules(settings)?);
     let issue = |user: &str, scopes: &[&str]| {
-        issuer.issue(user, scopes, TOKEN_TTL).map_err(Failure::other)
+        issuer
+            .issue(user, scopes, TOKEN_TTL)
+            .map_err(Failure::other)
     };
     let publisher = issue("publisher", &[SCOPE_PUBLISH])?;
     let (alice, bob) = (issue("alice", &[])?, issue("bob", &[])?);
@@ -31,8 +33,11 @@ fn banner(addresses: &Addresses, publisher: &str, alice: &str, bob: &str) -> Str
     let shown = |address: Option<std::net::SocketAddr>| {
         address.map_or_else(String::new, |address| address.to_string())
     };
-    let (grpc, http, admin) =
-        (shown(addresses.grpc), shown(addresses.http), shown(addresses.admin));
+    let (grpc, http, admin) = (
+        shown(addresses.grpc),
+        shown(addresses.http),
+        shown(addresses.admin),
+    );
     format!(
         r#"
 Mercurio is running, for trying out.

@@ -11,7 +11,13 @@ use crate::{error::Failure, settings::Settings};
 pub fn arguments(command: Command) -> Command {
     command
         .about("Lists notifications, one JSON a line, and last the page's cursor and counts")
-        .arg(Arg::new("recipient").long("recipient").value_name("ID").required(true).help("Whose"))
+        .arg(
+            Arg::new("recipient")
+                .long("recipient")
+                .value_name("ID")
+                .required(true)
+                .help("Whose"),
+        )
         .arg(
             Arg::new("status")
                 .long("status")
@@ -41,7 +47,12 @@ pub fn arguments(command: Command) -> Command {
                 .value_name("TOKEN")
                 .help("From the page before"),
         )
-        .arg(Arg::new("all").long("all").action(ArgAction::SetTrue).help("Every page"))
+        .arg(
+            Arg::new("all")
+                .long("all")
+                .action(ArgAction::SetTrue)
+                .help("Every page"),
+        )
 }
 
 pub async fn run(settings: &Settings, matches: &ArgMatches) -> Result<(), Failure> {
@@ -54,7 +65,12 @@ pub async fn run(settings: &Settings, matches: &ArgMatches) -> Result<(), Failur
     let mut request = ListHistoryRequest {
         recipient_id: text("recipient"),
         status: status.into(),
-        topics: matches.get_many("topic").into_iter().flatten().cloned().collect(),
+        topics: matches
+            .get_many("topic")
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect(),
         page_size: matches.get_one("limit").copied().unwrap_or(50),
         page_token: text("page-token"),
     };

@@ -41,7 +41,9 @@ pub fn clap() -> Clap {
         .about("Notifications, stored durably and streamed to browsers")
         .after_help(format!("Without a command: dev.\n\n{EXIT_CODES}"))
         .subcommand_required(true);
-    Command::ALL.iter().fold(clap, |clap, command| clap.subcommand(subcommand(*command)))
+    Command::ALL
+        .iter()
+        .fold(clap, |clap, command| clap.subcommand(subcommand(*command)))
 }
 
 fn subcommand(command: Command) -> Clap {
@@ -79,7 +81,10 @@ fn subcommand(command: Command) -> Clap {
             history::arguments(clap),
             "mercurio history --recipient alice --status unread",
         ),
-        Command::Read => (read::arguments(clap), "mercurio read --recipient alice 17 18"),
+        Command::Read => (
+            read::arguments(clap),
+            "mercurio read --recipient alice 17 18",
+        ),
     };
     settings::flags(command, clap).after_help(format!("Example:\n  {example}\n\n{EXIT_CODES}"))
 }
@@ -89,7 +94,11 @@ pub fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let Some((name, matches)) = matches.subcommand() else {
         return Err(Failure::Usage("a command is needed; see --help".into()));
     };
-    let Some(command) = Command::ALL.iter().find(|command| command.name() == name).copied() else {
+    let Some(command) = Command::ALL
+        .iter()
+        .find(|command| command.name() == name)
+        .copied()
+    else {
         return Err(Failure::Usage(format!("there is no command {name}")));
     };
     let settings = Settings::read(command, matches)?;
@@ -113,7 +122,10 @@ mod tests {
         clap().debug_assert();
         for command in Command::ALL {
             let help = subcommand(*command).render_long_help().to_string();
-            assert!(help.contains(&format!("mercurio {}", command.name())), "{help}");
+            assert!(
+                help.contains(&format!("mercurio {}", command.name())),
+                "{help}"
+            );
             assert!(help.contains("Exit codes"));
         }
     }
@@ -121,10 +133,15 @@ mod tests {
     #[test]
     fn bare_means_dev() {
         let bare = |arguments: &[&str]| {
-            self::arguments(arguments.iter().map(OsString::from)).get(1).cloned()
+            self::arguments(arguments.iter().map(OsString::from))
+                .get(1)
+                .cloned()
         };
         assert_eq!(bare(&["mercurio"]), Some("dev".into()));
-        assert_eq!(bare(&["mercurio", "--http-addr", "x:1"]), Some("dev".into()));
+        assert_eq!(
+            bare(&["mercurio", "--http-addr", "x:1"]),
+            Some("dev".into())
+        );
         assert_eq!(bare(&["mercurio", "--help"]), Some("--help".into()));
         assert_eq!(bare(&["mercurio", "serve"]), Some("serve".into()));
     }

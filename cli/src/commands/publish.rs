@@ -22,15 +22,20 @@ pub fn arguments(command: Command) -> Command {
                 .action(ArgAction::SetTrue)
                 .help("To everyone, in place of --to"),
         )
-        .group(ArgGroup::new("audience").args(["to", "everyone"]).required(true))
+        .group(
+            ArgGroup::new("audience")
+                .args(["to", "everyone"])
+                .required(true),
+        )
         .arg(text("topic", "TOPIC", "As in invoice.paid").default_value(""))
         .arg(text("data", "TEXT", "The body; - reads it from standard input").required(true))
         .arg(text("source", "ID", "The publishing service").default_value("mercurio-cli"))
-        .arg(text("event-id", "ID", "Published again with the same one, nobody is notified twice"))
-        .arg(
-            text("ttl", "TIME", "How long it lives")
-                .value_parser(humantime::parse_duration),
-        )
+        .arg(text(
+            "event-id",
+            "ID",
+            "Published again with the same one, nobody is notified twice",
+        ))
+        .arg(text("ttl", "TIME", "How long it lives").value_parser(humantime::parse_duration))
 }
 
 pub async fn run(settings: &Settings, matches: &ArgMatches) -> Result<(), Failure> {
@@ -43,13 +48,17 @@ pub async fn run(settings: &Settings, matches: &ArgMatches) -> Result<(), Failur
             .map_err(|error| Failure::Usage(format!("--data -: standard input: {error}")))?;
     }
     let audience = match matches.get_many::<String>("to") {
-        Some(ids) => Audience::Recipients(Recipients { ids: ids.cloned().collect() }),
+        Some(ids) => Audience::Recipients(Recipients {
+            ids: ids.cloned().collect(),
+        }),
         None => Audience::Everyone(Everyone {}),
     };
-    let ttl = matches.get_one::<Duration>("ttl").map(|ttl| prost_types::Duration {
-        seconds: i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX),
-        nanos: ttl.subsec_nanos() as i32,
-    });
+    let ttl = matches
+        .get_one::<Duration>("ttl")
+        .map(|ttl| prost_types::Duration {
+            seconds: i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX),
+            nanos: ttl.subsec_nanos() as i32,
+        });
     let request = PublishRequest {
         event_id: text("event-id"),
         source_id: text("source"),
@@ -58,7 +67,11 @@ pub async fn run(settings: &Settings, matches: &ArgMatches) -> Result<(), Failur
         data,
         ttl,
     };
-    let published = client::connect(settings).await?.publish(request).await?.into_inner();
+    let published = client::connect(settings)
+        .await?
+        .publish(request)
+        .await?
+        .into_inner();
     client::print(&json!({
         "notificationID": published.id,
         "eventID": published.event_id,

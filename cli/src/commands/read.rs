@@ -1,7 +1,9 @@
 //! `mercurio read`: marks a recipient's notifications read or unread.
 
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
-use mercurio_proto::v1::{Ids, ListHistoryRequest, SetReadStateRequest, set_read_state_request::Target};
+use mercurio_proto::v1::{
+    Ids, ListHistoryRequest, SetReadStateRequest, set_read_state_request::Target,
+};
 use serde_json::json;
 
 use super::client;
@@ -10,7 +12,13 @@ use crate::{error::Failure, settings::Settings};
 pub fn arguments(command: Command) -> Command {
     command
         .about("Marks notifications read")
-        .arg(Arg::new("recipient").long("recipient").value_name("ID").required(true).help("Whose"))
+        .arg(
+            Arg::new("recipient")
+                .long("recipient")
+                .value_name("ID")
+                .required(true)
+                .help("Whose"),
+        )
         .arg(
             Arg::new("ids")
                 .value_name("NOTIFICATION")
@@ -25,16 +33,35 @@ pub fn arguments(command: Command) -> Command {
                 .value_parser(value_parser!(u64))
                 .help("All up to this id"),
         )
-        .arg(Arg::new("all").long("all").action(ArgAction::SetTrue).help("All there are now"))
-        .group(ArgGroup::new("target").args(["ids", "up-to", "all"]).required(true))
-        .arg(Arg::new("unread").long("unread").action(ArgAction::SetTrue).help("Marks them unread"))
+        .arg(
+            Arg::new("all")
+                .long("all")
+                .action(ArgAction::SetTrue)
+                .help("All there are now"),
+        )
+        .group(
+            ArgGroup::new("target")
+                .args(["ids", "up-to", "all"])
+                .required(true),
+        )
+        .arg(
+            Arg::new("unread")
+                .long("unread")
+                .action(ArgAction::SetTrue)
+                .help("Marks them unread"),
+        )
 }
 
 pub async fn run(settings: &Settings, matches: &ArgMatches) -> Result<(), Failure> {
-    let recipient_id = matches.get_one::<String>("recipient").cloned().unwrap_or_default();
+    let recipient_id = matches
+        .get_one::<String>("recipient")
+        .cloned()
+        .unwrap_or_default();
     let mut client = client::connect(settings).await?;
     let target = if let Some(ids) = matches.get_many::<u64>("ids") {
-        Target::Ids(Ids { ids: ids.copied().collect() })
+        Target::Ids(Ids {
+            ids: ids.copied().collect(),
+        })
     } else if let Some(up_to) = matches.get_one::<u64>("up-to") {
         Target::UpTo(*up_to)
     } else {
@@ -48,7 +75,11 @@ pub async fn run(settings: &Settings, matches: &ArgMatches) -> Result<(), Failur
         Target::UpTo(now.cursor.max(1))
     };
     let read = !matches.get_flag("unread");
-    let request = SetReadStateRequest { recipient_id, target: Some(target), read };
+    let request = SetReadStateRequest {
+        recipient_id,
+        target: Some(target),
+        read,
+    };
     let marked = client.set_read_state(request).await?.into_inner();
     client::print(&json!({
         "cursor": marked.cursor,

@@ -18,7 +18,13 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 pub fn arguments(command: Command) -> Command {
     command
         .about("Follows a feed, one JSON a line; reconnects and resumes")
-        .arg(Arg::new("recipient").long("recipient").value_name("ID").required(true).help("Whose"))
+        .arg(
+            Arg::new("recipient")
+                .long("recipient")
+                .value_name("ID")
+                .required(true)
+                .help("Whose"),
+        )
         .arg(
             Arg::new("after")
                 .long("after")
@@ -47,7 +53,10 @@ fn after(text: &str) -> Result<Option<u64>, String> {
     match text {
         "now" => Ok(None),
         "oldest" => Ok(Some(0)),
-        cursor => cursor.parse().map(Some).map_err(|_| "a cursor, oldest, or now".to_owned()),
+        cursor => cursor
+            .parse()
+            .map(Some)
+            .map_err(|_| "a cursor, oldest, or now".to_owned()),
     }
 }
 
@@ -62,9 +71,17 @@ pub async fn run(settings: &Settings, matches: &ArgMatches) -> Result<(), Failur
 
 async fn follow(settings: &Settings, matches: &ArgMatches) -> Result<(), Failure> {
     let mut request = SubscribeRequest {
-        recipient_id: matches.get_one::<String>("recipient").cloned().unwrap_or_default(),
+        recipient_id: matches
+            .get_one::<String>("recipient")
+            .cloned()
+            .unwrap_or_default(),
         after: matches.get_one::<Option<u64>>("after").copied().flatten(),
-        topics: matches.get_many("topic").into_iter().flatten().cloned().collect(),
+        topics: matches
+            .get_many("topic")
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect(),
         until_current: matches.get_flag("until-current"),
     };
     let mut backoff = BACKOFF;
@@ -90,7 +107,11 @@ async fn follow(settings: &Settings, matches: &ArgMatches) -> Result<(), Failure
 fn passes(code: Code) -> bool {
     matches!(
         code,
-        Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled | Code::ResourceExhausted
+        Code::Unavailable
+            | Code::Unknown
+            | Code::Internal
+            | Code::Cancelled
+            | Code::ResourceExhausted
     )
 }
 

@@ -10,7 +10,13 @@ use crate::{error::Failure, server::keys, settings::Settings};
 pub fn arguments(command: Command) -> Command {
     command
         .about("Prints a token")
-        .arg(Arg::new("sub").long("sub").value_name("ID").required(true).help("The user's id"))
+        .arg(
+            Arg::new("sub")
+                .long("sub")
+                .value_name("ID")
+                .required(true)
+                .help("The user's id"),
+        )
         .arg(
             Arg::new("scope")
                 .long("scope")
@@ -33,9 +39,16 @@ pub fn run(settings: &Settings, matches: &ArgMatches) -> Result<(), Failure> {
     let issuer = Issuer::new(key, &keys::rules(settings)?);
     let user = matches.get_one::<String>("sub").map_or("", String::as_str);
     let scopes = matches.get_many::<String>("scope").into_iter().flatten();
-    let scopes: Vec<&str> = scopes.flat_map(|scopes| scopes.split_whitespace()).collect();
-    let ttl = matches.get_one::<Duration>("ttl").copied().unwrap_or(Duration::from_secs(3600));
-    let token = issuer.issue(user, &scopes, ttl).map_err(|error| Failure::Usage(error.to_string()))?;
+    let scopes: Vec<&str> = scopes
+        .flat_map(|scopes| scopes.split_whitespace())
+        .collect();
+    let ttl = matches
+        .get_one::<Duration>("ttl")
+        .copied()
+        .unwrap_or(Duration::from_secs(3600));
+    let token = issuer
+        .issue(user, &scopes, ttl)
+        .map_err(|error| Failure::Usage(error.to_string()))?;
     println!("{token}");
     Ok(())
 }

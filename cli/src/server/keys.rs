@@ -54,13 +54,19 @@ impl Keys {
     fn new(settings: &Settings, secrets: &[Vec<u8>]) -> Result<Self, Failure> {
         let rules = rules(settings)?;
         if secrets.is_empty() && settings.path("jwt-public-key-file").is_none() {
-            return Err(no_key("--jwt-secret-file, --jwt-secret or --jwt-public-key-file"));
+            return Err(no_key(
+                "--jwt-secret-file, --jwt-secret or --jwt-public-key-file",
+            ));
         }
         let internal: Vec<u8> = random()?;
         let verifying = |with_internal: bool| -> Result<Verifier, Failure> {
             let extra = with_internal.then_some(&internal);
             let mut keys = Vec::new();
-            for secret in secrets.iter().flat_map(|secret| variants(secret)).chain(extra.map(Vec::as_slice)) {
+            for secret in secrets
+                .iter()
+                .flat_map(|secret| variants(secret))
+                .chain(extra.map(Vec::as_slice))
+            {
                 keys.push(VerifyingKey::from_secret(secret).map_err(secret_refused)?);
             }
             for path in settings.paths("jwt-public-key-file") {
@@ -75,7 +81,9 @@ impl Keys {
         let core_verifier = verifying(true)?;
         for secret in secrets {
             if SigningKey::from_secret(trimmed(secret)).is_ok_and(|key| key.is_weak()) {
-                tracing::warn!("the secret has fewer than 32 bytes: it can be guessed from a token");
+                tracing::warn!(
+                    "the secret has fewer than 32 bytes: it can be guessed from a token"
+                );
             }
         }
         let issued = |secret: &[u8]| -> Result<ServiceTokens, Failure> {
@@ -115,7 +123,11 @@ pub fn rules(settings: &Settings) -> Result<ClaimRules, Failure> {
         publishers: settings.texts("publisher"),
     };
     let problems: Vec<String> = rules.problems().iter().map(ToString::to_string).collect();
-    if problems.is_empty() { Ok(rules) } else { Err(Failure::Usage(problems.join("\n"))) }
+    if problems.is_empty() {
+        Ok(rules)
+    } else {
+        Err(Failure::Usage(problems.join("\n")))
+    }
 }
 
 /// The key to sign with: the configured secret, or `dev`'s where there is none.
@@ -131,11 +143,16 @@ pub fn signing_or_dev(settings: &Settings) -> Result<SigningKey, Failure> {
 }
 
 fn secrets(settings: &Settings) -> Result<Vec<Vec<u8>>, Failure> {
-    let given = settings.text("jwt-secret").map(|secret| Ok(secret.as_bytes().to_vec()));
+    let given = settings
+        .text("jwt-secret")
+        .map(|secret| Ok(secret.as_bytes().to_vec()));
     let files = settings.paths("jwt-secret-file").map(|path| {
         let secret = read("jwt-secret-file", path)?;
         if trimmed(&secret).is_empty() {
-            return Err(Failure::Usage(format!("--jwt-secret-file {}: it is empty", path.display())));
+            return Err(Failure::Usage(format!(
+                "--jwt-secret-file {}: it is empty",
+                path.display()
+            )));
         }
         Ok(secret)
     });
@@ -155,11 +172,15 @@ fn trimmed(secret: &[u8]) -> &[u8] {
 }
 
 fn read(setting: &str, path: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(path).map_err(|error| Failure::Usage(format!("--{setting} {}: {error}", path.display())))
+    fs::read(path)
+        .map_err(|error| Failure::Usage(format!("--{setting} {}: {error}", path.display())))
 }
 
 fn dev_key_path(settings: &Settings) -> PathBuf {
-    settings.path("data-dir").unwrap_or(Path::new("data")).join(DEV_KEY)
+    settings
+        .path("data-dir")
+        .unwrap_or(Path::new("data"))
+        .join(DEV_KEY)
 }
 
 /// `dev`'s own key; made when it is not there and `make` says so.
@@ -170,7 +191,9 @@ fn dev_key(path: &Path, make: bool) -> Result<Vec<u8>, Failure> {
             return Err(Failure::other(format!("read {}: {error}", path.display())));
         }
         Err(_) if !make => {
-            return Err(no_key("--jwt-secret-file or --jwt-secret, or for a client --token-file"));
+            return Err(no_key(
+                "--jwt-secret-file or --jwt-secret, or for a client --token-file",
+            ));
         }
         Err(_) => {}
     }
@@ -179,7 +202,11 @@ fn dev_key(path: &Path, make: bool) -> Result<Vec<u8>, Failure> {
         .parent()
         .map_or(Ok(()), fs::create_dir_all)
         .and_then(|()| {
-            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+            fs::OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(path)
         })
         .and_then(|mut file| {
             file.write_all(key.as_bytes())?;
@@ -196,9 +223,13 @@ fn random() -> Result<Vec<u8>, Failure> {
 }
 
 fn no_key(settings: &str) -> Failure {
-    Failure::Usage(format!("a key is needed: {settings} gives one (`mercurio dev` makes its own)"))
+    Failure::Usage(format!(
+        "a key is needed: {settings} gives one (`mercurio dev` makes its own)"
+    ))
 }
 
 fn secret_refused(error: KeyError) -> Failure {
-    Failure::Usage(format!("the secret of --jwt-secret or --jwt-secret-file: {error}"))
+    Failure::Usage(format!(
+        "the secret of --jwt-secret or --jwt-secret-file: {error}"
+    ))
 }

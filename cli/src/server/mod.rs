@@ -5,8 +5,6 @@ mod admin;
 pub mod keys;
 mod parts;
 
-use std::{future::Future, net::SocketAddr, time::Duration};
-
 use mercurio_core::Core;
 use mercurio_gateway::Gateway;
 use prometheus_client::registry::Registry;
@@ -41,10 +39,14 @@ pub struct Addresses {
 pub fn log(settings: &Settings) {
     // The table has checked it.
     let filter = EnvFilter::builder().parse_lossy(settings.text("log-level").unwrap_or("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match settings.text("log-format") {
         Some("json") => builder.json().init(),
-        _ => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        _ => builder
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .init(),
     }
 }
 
@@ -60,7 +62,9 @@ pub fn run(
         .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .map_err(Failure::other)?;
-    let grace = settings.duration("shutdown-grace").unwrap_or(Duration::from_secs(10));
+    let grace = settings
+        .duration("shutdown-grace")
+        .unwrap_or(Duration::from_secs(10));
     let ran = runtime.block_on(async {
         let shutdown = CancellationToken::new();
         let mut signals = Signals::new()?;
@@ -70,7 +74,11 @@ pub fn run(
             served = &mut served => return served,
             signal = signals.next() => signal,
         };
-        tracing::info!(signal, ?grace, "shutting down; a second signal ends at once");
+        tracing::info!(
+            signal,
+            ?grace,
+            "shutting down; a second signal ends at once"
+        );
         shutdown.cancel();
         tokio::select! {
             served = timeout(grace, served) => match served {
@@ -96,10 +104,21 @@ async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), Failure> {
     let mut addresses = Addresses::default();
-    let mut bound = Bound { settings, addresses: &mut addresses };
+    let mut bound = Bound {
+        settings,
+        addresses: &mut addresses,
+    };
     let admin = bound.bind("admin-addr").await?;
-    let grpc = if command.has_core() { Some(bound.bind("grpc-addr").await?) } else { None };
-    let http = if command.has_gateway() { Some(bound.bind("http-addr").await?) } else { None };
+    let grpc = if command.has_core() {
+        Some(bound.bind("grpc-addr").await?)
+    } else {
+        None
+    };
+    let http = if command.has_gateway() {
+        Some(bound.bind("http-addr").await?)
+    } else {
+        None
+    };
     let mut registry = Registry::default();
     let core = match command.has_core() {
         true => {
@@ -117,7 +136,10 @@ async fn serve(
     let gateway = match (http, addresses.grpc) {
         (Some(listener), local) => {
             let (urls, tokens) = match local {
-                Some(grpc) => (vec![format!("http://{}", reachable(grpc))], keys.internal.clone()),
+                Some(grpc) => (
+                    vec![format!("http://{}", reachable(grpc))],
+                    keys.internal.clone(),
+                ),
                 None => (settings.texts("core-url"), service_tokens(&keys)?),
             };
             let settings = parts::gateway(settings, urls, command == Command::Dev);
@@ -136,17 +158,28 @@ async fn serve(
     );
     started(&addresses)?;
     let admin_ends = CancellationToken::new();
-    let admin = tokio::spawn(admin::serve(admin, registry, shutdown.clone(), admin_ends.clone()));
+    let admin = tokio::spawn(admin::serve(
+        admin,
+        registry,
+        shutdown.clone(),
+        admin_ends.clone(),
+    ));
     // The gateway's calls need the core: it ends first.
     let core_ends = CancellationToken::new();
     let core = async {
         match (core, grpc) {
-            (Some(core), Some(listener)) => {
-                mercurio_core::serve(core, listener, keys.core_verifier.clone(), core_ends.clone())
-                    .await
-                    .map_err(Failure::other)
+            (Some(core), Some(listener)) => mercurio_core::serve(
+                core,
+                listener,
+                keys.core_verifier.clone(),
+                core_ends.clone(),
+            )
+            .await
+            .map_err(Failure::other),
+            _ => {
+                core_ends.cancelled().await;
+                Ok(())
             }
-            _ => Ok(core_ends.cancelled().await),
         }
     };
     let gateway = async {
@@ -242,12 +275,10 @@ impl Signals {
     }
 
     /// The number of the next one.
-    fn next(&mut self) -> impl Future<Output = i32> {
-        async {
-            tokio::select! {
-                _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
-                _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
-            }
+    async fn next(&mut self) -> i32 {
+        tokio::select! {
+            _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
+            _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
         }
     }
 }

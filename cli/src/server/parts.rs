@@ -13,45 +13,82 @@ fn put<T>(place: &mut T, value: Option<T>) {
 
 pub fn core(settings: &Settings) -> CoreSettings {
     let mut core = CoreSettings::default();
-    put(&mut core.data_dir, settings.path("data-dir").map(Into::into));
+    put(
+        &mut core.data_dir,
+        settings.path("data-dir").map(Into::into),
+    );
     let mut retention = Retention::default();
     put(&mut retention.max_age, settings.duration("max-age"));
-    put(&mut retention.max_per_recipient, settings.number("max-per-recipient"));
+    put(
+        &mut retention.max_per_recipient,
+        settings.number("max-per-recipient"),
+    );
     core.retention = retention;
     let store = &mut core.store;
     put(&mut store.segment_rows, settings.number("segment-rows"));
     put(&mut store.segment_bytes, settings.number("segment-bytes"));
-    put(&mut store.active_cache_bytes, settings.number("cache-bytes"));
-    put(&mut store.record_cache_bytes, settings.number("record-cache-bytes"));
+    put(
+        &mut store.active_cache_bytes,
+        settings.number("cache-bytes"),
+    );
+    put(
+        &mut store.record_cache_bytes,
+        settings.number("record-cache-bytes"),
+    );
     store.disk_reserve_bytes = settings.number("disk-reserve-bytes");
-    put(&mut store.sweep_interval, settings.duration("sweep-interval"));
+    put(
+        &mut store.sweep_interval,
+        settings.duration("sweep-interval"),
+    );
     let limits = &mut core.limits;
     put(&mut limits.data_bytes, settings.size("data-max-bytes"));
     put(&mut limits.recipients, settings.size("recipients-max"));
-    put(&mut limits.streams_per_user, settings.size("streams-per-user"));
+    put(
+        &mut limits.streams_per_user,
+        settings.size("streams-per-user"),
+    );
     put(&mut limits.streams, settings.size("streams-max"));
     put(&mut core.writer.queue, settings.size("writer-queue"));
-    put(&mut core.transport.connections, settings.size("grpc-connections-max"));
+    put(
+        &mut core.transport.connections,
+        settings.size("grpc-connections-max"),
+    );
     if let Some(interval) = settings.duration("grpc-keepalive") {
         core.transport.keepalive_interval = interval;
         core.transport.keepalive_timeout = interval / 2;
     }
     // The gateway ends first, in its part of the time.
-    put(&mut core.shutdown_grace, settings.duration("shutdown-grace").map(|grace| grace / 2));
+    put(
+        &mut core.shutdown_grace,
+        settings.duration("shutdown-grace").map(|grace| grace / 2),
+    );
     core
 }
 
 pub fn gateway(settings: &Settings, core_urls: Vec<String>, demo: bool) -> GatewaySettings {
-    let mut gateway = GatewaySettings { core_urls, demo, ..GatewaySettings::default() };
+    let mut gateway = GatewaySettings {
+        core_urls,
+        demo,
+        ..GatewaySettings::default()
+    };
     gateway.cors_origins = settings.texts("cors-origin");
-    put(&mut gateway.cookie_name, settings.text("jwt-cookie").map(str::to_owned));
+    put(
+        &mut gateway.cookie_name,
+        settings.text("jwt-cookie").map(str::to_owned),
+    );
     put(&mut gateway.streams_max, settings.size("streams-max"));
-    put(&mut gateway.streams_per_user, settings.size("streams-per-user"));
+    put(
+        &mut gateway.streams_per_user,
+        settings.size("streams-per-user"),
+    );
     put(&mut gateway.heartbeat, settings.duration("heartbeat"));
     put(&mut gateway.retry, settings.duration("retry"));
     put(&mut gateway.data_max_bytes, settings.size("data-max-bytes"));
     put(&mut gateway.recipients_max, settings.size("recipients-max"));
     let grace = settings.duration("shutdown-grace");
-    put(&mut gateway.shutdown_grace, grace.map(|grace| grace.mul_f64(0.3)));
+    put(
+        &mut gateway.shutdown_grace,
+        grace.map(|grace| grace.mul_f64(0.3)),
+    );
     gateway
 }

@@ -120,14 +120,18 @@ impl Kind {
             Self::Duration { min, max } => {
                 let read = humantime::parse_duration;
                 let (value, min, max) = (read(text).ok()?, read(min).ok()?, read(max).ok()?);
-                (min..=max).contains(&value).then_some(Value::Duration(value))
+                (min..=max)
+                    .contains(&value)
+                    .then_some(Value::Duration(value))
             }
             Self::Number { min, max } => {
                 let digits = text.bytes().all(|b| b.is_ascii_digit());
                 let value = text.parse().ok().filter(|_| digits)?;
                 (min..=max).contains(&value).then_some(Value::Number(value))
             }
-            Self::Choice(choices) => choices.contains(&text).then(|| Value::Text(text.to_owned())),
+            Self::Choice(choices) => choices
+                .contains(&text)
+                .then(|| Value::Text(text.to_owned())),
             Self::CoreUrl => is_origin(text, &["http"]).then(|| Value::Text(text.to_owned())),
             Self::Origin => {
                 let fits = is_origin(text, &["http", "https"]) && !text.ends_with('/');
@@ -150,7 +154,9 @@ fn is_address(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else {
         return false;
     };
-    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let bracketed = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
     let host_fits = match bracketed {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
         None => {
@@ -169,7 +175,9 @@ fn is_origin(text: &str, schemes: &[&str]) -> bool {
         // A user or password would end up in logs.
         !authority.host().is_empty() && !authority.as_str().contains('@')
     });
-    let scheme_fits = uri.scheme_str().is_some_and(|scheme| schemes.contains(&scheme));
+    let scheme_fits = uri
+        .scheme_str()
+        .is_some_and(|scheme| schemes.contains(&scheme));
     let ends_there = uri.path() == "/" && uri.query().is_none() && !text.contains(['?', '#']);
     has_host && scheme_fits && ends_there
 }

@@ -24,7 +24,10 @@ pub type All = BTreeMap<&'static str, Vec<Given>>;
 
 /// What the uppermost layer says of a setting.
 pub fn first<'a>(setting: &Setting, given: &'a All) -> Option<&'a Given> {
-    given.get(setting.name)?.iter().min_by_key(|given| given.source.layer())
+    given
+        .get(setting.name)?
+        .iter()
+        .min_by_key(|given| given.source.layer())
 }
 
 /// Asks every layer. Names nobody knows are problems.
@@ -44,25 +47,41 @@ pub fn collect(command: Command, matches: &ArgMatches, problems: &mut Vec<Proble
         }
     }
     let environment = std::env::vars_os().filter_map(|(name, value)| {
-        let name = name.into_string().ok().filter(|name| name.starts_with(PREFIX))?;
+        let name = name
+            .into_string()
+            .ok()
+            .filter(|name| name.starts_with(PREFIX))?;
         Some((name, value.to_string_lossy().into_owned()))
     });
     let environment = environment.collect::<Vec<_>>();
-    variables(&mut all, environment, |name| Source::Environment(name), problems);
+    variables(&mut all, environment, Source::Environment, problems);
     let dot_env = dot_env(problems);
-    variables(&mut all, dot_env, |name| Source::DotEnv(name, None), problems);
+    variables(
+        &mut all,
+        dot_env,
+        |name| Source::DotEnv(name, None),
+        problems,
+    );
     let file = TABLE.iter().find(|setting| setting.name == CONFIG);
-    let file = file.and_then(|setting| first(setting, &all)).and_then(|given| given.texts.first());
+    let file = file
+        .and_then(|setting| first(setting, &all))
+        .and_then(|given| given.texts.first());
     if let Some(path) = file.map(PathBuf::from) {
         config_file(&mut all, &path, problems);
     }
     // A file that several commands share names what only some of them use.
-    all.retain(|name, _| TABLE.iter().any(|setting| setting.name == *name && used(setting)));
+    all.retain(|name, _| {
+        TABLE
+            .iter()
+            .any(|setting| setting.name == *name && used(setting))
+    });
     all
 }
 
 fn add(all: &mut All, setting: &'static Setting, source: Source, texts: Vec<String>) {
-    all.entry(setting.name).or_default().push(Given { source, texts });
+    all.entry(setting.name)
+        .or_default()
+        .push(Given { source, texts });
 }
 
 fn variables(
@@ -79,7 +98,10 @@ fn variables(
             continue;
         };
         let texts = if setting.repeatable {
-            value.split(',').map(|part| part.trim().to_owned()).collect()
+            value
+                .split(',')
+                .map(|part| part.trim().to_owned())
+                .collect()
         } else {
             vec![value]
         };
@@ -95,12 +117,15 @@ fn dot_env(problems: &mut Vec<Problem>) -> Vec<(String, String)> {
     }
     let read = dotenvy::from_path_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     match read {
-        Ok(variables) => {
-            variables.into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect()
-        }
+        Ok(variables) => variables
+            .into_iter()
+            .filter(|(name, _)| name.starts_with(PREFIX))
+            .collect(),
         // What dotenvy says may hold the line, and with it a secret.
         Err(_) => {
-            problems.push(Problem::new(".env: can't be read; its lines are NAME=VALUE"));
+            problems.push(Problem::new(
+                ".env: can't be read; its lines are NAME=VALUE",
+            ));
             Vec::new()
         }
     }
@@ -110,7 +135,10 @@ fn config_file(all: &mut All, path: &Path, problems: &mut Vec<Problem>) {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) => {
-            problems.push(Problem::new(format!("--config {}: {error}", path.display())));
+            problems.push(Problem::new(format!(
+                "--config {}: {error}",
+                path.display()
+            )));
             return;
         }
     };
@@ -120,17 +148,24 @@ fn config_file(all: &mut All, path: &Path, problems: &mut Vec<Problem>) {
             let error: toml::de::Error = error;
             let line = error.span().map_or(1, |span| line_of(&text, span.start));
             let message = error.message();
-            problems.push(Problem::new(format!("{} line {line}: {message}", path.display())));
+            problems.push(Problem::new(format!(
+                "{} line {line}: {message}",
+                path.display()
+            )));
             return;
         }
     };
     for (key, value) in table {
         let line = text.lines().position(|line| {
-            line.trim_start().strip_prefix(key.as_str()).is_some_and(|rest| {
-                rest.trim_start().starts_with('=')
-            })
+            line.trim_start()
+                .strip_prefix(key.as_str())
+                .is_some_and(|rest| rest.trim_start().starts_with('='))
         });
-        let source = Source::File(path.to_owned(), line.map_or(1, |line| line + 1), key.clone());
+        let source = Source::File(
+            path.to_owned(),
+            line.map_or(1, |line| line + 1),
+            key.clone(),
+        );
         match table::find(&key).filter(|setting| setting.name != CONFIG) {
             None => {
                 let names = TABLE.iter().map(|setting| setting.name);
@@ -139,7 +174,12 @@ fn config_file(all: &mut All, path: &Path, problems: &mut Vec<Problem>) {
             Some(setting) => match texts(setting, &value) {
                 Some(texts) => add(all, setting, source, texts),
                 None => {
-                    problems.push(Problem::value(&source, "a value of another type", true, &setting.kind.wanted()));
+                    problems.push(Problem::value(
+                        &source,
+                        "a value of another type",
+                        true,
+                        &setting.kind.wanted(),
+                    ));
                 }
             },
         }
@@ -160,5 +200,9 @@ fn texts(setting: &Setting, value: &toml::Value) -> Option<Vec<String>> {
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
-    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+    text.bytes()
+        .take(offset)
+        .filter(|byte| *byte == b'\n')
+        .count()
+        + 1
 }

@@ -36,7 +36,9 @@ impl Settings {
         let given = layers::collect(command, matches, &mut problems);
         let mut values: HashMap<&'static str, Vec<Value>> = HashMap::new();
         for setting in TABLE {
-            let Some(Given { source, texts }) = layers::first(setting, &given) else { continue };
+            let Some(Given { source, texts }) = layers::first(setting, &given) else {
+                continue;
+            };
             for text in texts {
                 match setting.kind.read(text) {
                     Some(value) => values.entry(setting.name).or_default().push(value),
@@ -49,7 +51,11 @@ impl Settings {
                 }
             }
         }
-        if problems.is_empty() { Ok(Self(values)) } else { Err(Problems(problems)) }
+        if problems.is_empty() {
+            Ok(Self(values))
+        } else {
+            Err(Problems(problems))
+        }
     }
 
     /// Text, where it is set.
@@ -72,10 +78,14 @@ impl Settings {
 
     /// Every path of a setting.
     pub fn paths(&self, name: &str) -> impl Iterator<Item = &Path> {
-        self.0.get(name).into_iter().flatten().filter_map(|value| match value {
-            Value::Path(path) => Some(path.as_path()),
-            _ => None,
-        })
+        self.0
+            .get(name)
+            .into_iter()
+            .flatten()
+            .filter_map(|value| match value {
+                Value::Path(path) => Some(path.as_path()),
+                _ => None,
+            })
     }
 
     /// A path, where it is set.
@@ -85,7 +95,10 @@ impl Settings {
 
     /// A switch; unset is off.
     pub fn switch(&self, name: &str) -> bool {
-        matches!(self.0.get(name).and_then(|values| values.first()), Some(Value::Switch(true)))
+        matches!(
+            self.0.get(name).and_then(|values| values.first()),
+            Some(Value::Switch(true))
+        )
     }
 
     /// A time, where it is set.
@@ -106,19 +119,24 @@ impl Settings {
 
     /// A count or a size, where it is set.
     pub fn size(&self, name: &str) -> Option<usize> {
-        self.number(name).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+        self.number(name)
+            .map(|number| usize::try_from(number).unwrap_or(usize::MAX))
     }
 }
 
 /// Adds the flags of a command's settings to it.
 pub fn flags(command: Command, clap: ClapCommand) -> ClapCommand {
-    let settings = TABLE.iter().filter(|setting| setting.commands.contains(&command));
+    let settings = TABLE
+        .iter()
+        .filter(|setting| setting.commands.contains(&command));
     clap.args(settings.filter(|setting| setting.flag).map(flag))
 }
 
 fn flag(setting: &Setting) -> Arg {
     let variable = setting.variable();
-    let default = setting.default.filter(|_| !matches!(setting.kind, Kind::Switch));
+    let default = setting
+        .default
+        .filter(|_| !matches!(setting.kind, Kind::Switch));
     let default = default.map_or_else(String::new, |default| format!(", default: {default}"));
     let arg = Arg::new(setting.name)
         .long(setting.name)

@@ -98,7 +98,8 @@ impl fmt::Display for Problems {
             [only] => write!(f, "{only}"),
             all => {
                 write!(f, "{} settings are wrong:", all.len())?;
-                all.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+                all.iter()
+                    .try_for_each(|problem| write!(f, "\n  {problem}"))
             }
         }
     }
@@ -125,7 +126,9 @@ fn distance(a: &str, b: &str) -> usize {
         row[0] = left;
         for (j, y) in b.iter().enumerate() {
             let above = row[j + 1];
-            left = (diagonal + usize::from(x != *y)).min(above + 1).min(left + 1);
+            left = (diagonal + usize::from(x != *y))
+                .min(above + 1)
+                .min(left + 1);
             diagonal = above;
             row[j + 1] = left;
         }
@@ -152,6 +155,9 @@ mod tests {
         let shown = Problem::value(&source, "hunter2", true, "text").to_string();
         assert!(!shown.contains("hunter2"));
         let shown = Problem::value(&source, &"x".repeat(500), false, "text").to_string();
-        assert!(shown.len() < 200 && shown.contains("(500 bytes)"), "{shown}");
+        assert!(
+            shown.len() < 200 && shown.contains("(500 bytes)"),
+            "{shown}"
+        );
     }
 }

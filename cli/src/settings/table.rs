@@ -30,8 +30,9 @@ use Command::{Core, Dev, Gateway, History, Publish, Read, Serve, Subscribe, Toke
 
 impl Command {
     /// All, in the order in which help shows them.
-    pub const ALL: &'static [Self] =
-        &[Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read];
+    pub const ALL: &'static [Self] = &[
+        Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read,
+    ];
 
     /// As it is typed.
     #[must_use]
@@ -146,12 +147,6 @@ impl Setting {
     #[must_use]
     pub fn variable(&self) -> String {
         format!("{PREFIX}{}", self.name.to_uppercase().replace('-', "_"))
-    }
-
-    /// How a person would set it: the flag, or the variable where there is no flag.
-    #[must_use]
-    pub fn shown(&self) -> String {
-        if self.flag { format!("--{}", self.name) } else { self.variable() }
     }
 }
 

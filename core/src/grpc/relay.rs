@@ -134,7 +134,10 @@ impl Relay {
             // A later gateway's: what it means can't be done, and leaving it out would be a lie.
             None => {
                 let mut wrong = validate::Violations::default();
-                wrong.add("message", "unset or unknown; join, leave or renew is needed");
+                wrong.add(
+                    "message",
+                    "unset or unknown; join, leave or renew is needed",
+                );
                 return Err(Refusal::Invalid(wrong));
             }
         }

@@ -148,7 +148,10 @@ impl Batch {
     ) -> Result<Outcome, StoreError> {
         let key = keys::idempotency(&published.source_id, &published.event_id);
         if let Some(id) = self.published_under(&key)? {
-            return Ok(Outcome::Published { id, duplicate: true });
+            return Ok(Outcome::Published {
+                id,
+                duplicate: true,
+            });
         }
         let published = self.in_order(published);
         let apart = match &audience {
@@ -159,13 +162,21 @@ impl Batch {
         };
         let body = Body::new(&published);
         let kind = if apart {
-            self.writes.insert_long(&keys::body(sequence), &body.encode_to_vec());
+            self.writes
+                .insert_long(&keys::body(sequence), &body.encode_to_vec());
             self.tally.bodies += 1;
-            RowKind::Apart(Apart { topic: body.topic, expires_at: body.expires_at })
+            RowKind::Apart(Apart {
+                topic: body.topic,
+                expires_at: body.expires_at,
+            })
         } else {
             RowKind::Whole(body)
         };
-        let row = Row { sequence, at: published.at, kind: Some(kind) };
+        let row = Row {
+            sequence,
+            at: published.at,
+            kind: Some(kind),
+        };
         let bytes = Bytes::from(row.encode_to_vec());
         match &audience {
             Audience::Everyone => self.add_row(keys::EVERYONE, &row, bytes),
@@ -175,11 +186,19 @@ impl Batch {
                 }
             }
         }
-        self.writes.insert(key.clone(), &codec::encode_sequence(sequence));
+        self.writes
+            .insert(key.clone(), &codec::encode_sequence(sequence));
         self.tally.keys += 1;
         self.staging.keys.insert(key, sequence);
-        self.applied.push(Applied { sequence, audience, change: Change::Published(published) });
-        Ok(Outcome::Published { id: sequence, duplicate: false })
+        self.applied.push(Applied {
+            sequence,
+            audience,
+            change: Change::Published(published),
+        });
+        Ok(Outcome::Published {
+            id: sequence,
+            duplicate: false,
+        })
     }
 
     fn add_row(&mut self, owner: &str, row: &Row, bytes: Bytes) {
@@ -196,7 +215,10 @@ impl Batch {
         let (sealed, active) = {
             let state = self.store.0.state.read();
             let may_hold = state.active.index.keys.contains(&MemoryIndex::hash(key));
-            (state.sealed.clone(), may_hold.then(|| state.active.engine.clone()))
+            (
+                state.sealed.clone(),
+                may_hold.then(|| state.active.engine.clone()),
+            )
         };
         if let Some(active) = active {
             let found = active.ok_or_else(Active::failed)?.get(key)?;
@@ -232,26 +254,44 @@ impl Batch {
         let (marked, _) = self.store.view(owner, Some(&self.staging), |view, _| {
             Marked::new(view, set, at, retention)
         })?;
-        let Marked { reads, ids, unread_count } = marked;
+        let Marked {
+            reads,
+            ids,
+            unread_count,
+        } = marked;
         let changed = ids.len() as u64;
         if changed == 0 {
-            return Ok(Outcome::ReadStateSet { changed, unread_count });
+            return Ok(Outcome::ReadStateSet {
+                changed,
+                unread_count,
+            });
         }
         self.tally.last_at = at;
         let (ids, up_to) = match set.target {
             ReadTarget::Ids(_) => (ids, 0),
             ReadTarget::UpTo(up_to) => (Vec::new(), up_to),
         };
-        let change = ReadStateChange { ids, up_to, read: set.read, unread_count, at };
+        let change = ReadStateChange {
+            ids,
+            up_to,
+            read: set.read,
+            unread_count,
+            at,
+        };
         let state = ReadState {
             ids: change.ids.clone(),
             up_to,
             read: set.read,
             unread_count,
         };
-        let row = Row { sequence, at, kind: Some(RowKind::ReadState(state)) };
+        let row = Row {
+            sequence,
+            at,
+            kind: Some(RowKind::ReadState(state)),
+        };
         self.add_row(owner, &row, Bytes::from(row.encode_to_vec()));
-        self.writes.insert_long(&keys::reads(owner), &codec::encode_reads(&reads));
+        self.writes
+            .insert_long(&keys::reads(owner), &codec::encode_reads(&reads));
         self.tally.reads += u64::from(!self.has(owner, |record| record.reads.is_some()));
         self.staging.record_mut(owner).reads = Some(Arc::new(reads));
         self.applied.push(Applied {
@@ -259,14 +299,18 @@ impl Batch {
             audience: Audience::Recipients(Arc::new([set.recipient.clone()])),
             change: Change::ReadState(Arc::new(change)),
         });
-        Ok(Outcome::ReadStateSet { changed, unread_count })
+        Ok(Outcome::ReadStateSet {
+            changed,
+            unread_count,
+        })
     }
 
     /// Notes through which sequence retention took something of each owner: for a segment that
     /// is about to be dropped. Not an entry: it takes no place in the log.
     pub fn note_lost(&mut self, lost: &[(Arc<str>, Sequence)]) {
         for (owner, through) in lost.iter().filter(|(_, through)| *through > 0) {
-            self.writes.insert(keys::lost(owner), &codec::encode_sequence(*through));
+            self.writes
+                .insert(keys::lost(owner), &codec::encode_sequence(*through));
             self.tally.lost += u64::from(!self.has(owner, |record| record.lost > 0));
             let record = self.staging.record_mut(owner);
             record.lost = record.lost.max(*through);
@@ -276,7 +320,17 @@ impl Batch {
     /// Whether the active segment, with this batch, has something of the owner.
     fn has(&self, owner: &str, what: impl Fn(&Record) -> bool) -> bool {
         let staged = self.staging.record(owner).is_some_and(&what);
-        staged || self.store.0.state.read().active.index.records.get(owner).is_some_and(what)
+        staged
+            || self
+                .store
+                .0
+                .state
+                .read()
+                .active
+                .index
+                .records
+                .get(owner)
+                .is_some_and(what)
     }
 
     /// Whether there is nothing to commit.
@@ -286,7 +340,8 @@ impl Batch {
     }
 
     fn complete_writes(&mut self) {
-        self.writes.insert(keys::TALLY.to_vec(), self.tally.encode_to_vec());
+        self.writes
+            .insert(keys::TALLY.to_vec(), self.tally.encode_to_vec());
         self.bytes += self.writes.bytes;
         self.complete.push(std::mem::take(&mut self.writes));
     }
@@ -301,8 +356,19 @@ impl Batch {
             return Ok(self.applied);
         }
         self.complete_writes();
-        let engine = self.store.0.state.read().active.engine.clone().ok_or_else(Active::failed)?;
-        let written = self.complete.into_iter().try_for_each(|writes| engine.write(writes));
+        let engine = self
+            .store
+            .0
+            .state
+            .read()
+            .active
+            .engine
+            .clone()
+            .ok_or_else(Active::failed)?;
+        let written = self
+            .complete
+            .into_iter()
+            .try_for_each(|writes| engine.write(writes));
         if let Err(error) = written.and_then(|()| engine.sync()) {
             // Of no more use, not even for reading.
             self.store.0.state.write().active.engine = None;
@@ -321,7 +387,9 @@ impl Batch {
 
 impl Active {
     fn absorb(&mut self, staging: Staging) {
-        self.index.keys.extend(staging.keys.keys().map(|key| MemoryIndex::hash(key)));
+        self.index
+            .keys
+            .extend(staging.keys.keys().map(|key| MemoryIndex::hash(key)));
         for (owner, staged) in staging.records {
             let record = self.index.records.entry(owner).or_default();
             record.items.extend(staged.items);
@@ -358,7 +426,11 @@ impl Marked {
             ReadTarget::Ids(_) => targets.binary_search(&id).is_ok(),
             ReadTarget::UpTo(up_to) => id <= up_to,
         };
-        let mut marked = Self { reads: ReadSet::default(), ids: Vec::new(), unread_count: 0 };
+        let mut marked = Self {
+            reads: ReadSet::default(),
+            ids: Vec::new(),
+            unread_count: 0,
+        };
         let mut follows = false;
         let visible: Vec<Visible<'_>> = view.visible(at, retention).collect();
         for visible in visible.into_iter().rev() {

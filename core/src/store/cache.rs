@@ -19,7 +19,9 @@ pub(super) struct RecordCache(Cache<Key, Arc<Record>, Bytes>);
 
 impl RecordCache {
     pub fn new(capacity_bytes: u64) -> Self {
-        let items = usize::try_from(capacity_bytes / 512).unwrap_or(usize::MAX).max(16);
+        let items = usize::try_from(capacity_bytes / 512)
+            .unwrap_or(usize::MAX)
+            .max(16);
         Self(Cache::with_weighter(items, capacity_bytes, Bytes))
     }
 
@@ -43,7 +45,10 @@ struct Bytes;
 
 impl Weighter<Key, Arc<Record>> for Bytes {
     fn weight(&self, key: &Key, record: &Arc<Record>) -> u64 {
-        let runs = record.reads.as_ref().map_or(0, |reads| reads.runs().len() * 24);
+        let runs = record
+            .reads
+            .as_ref()
+            .map_or(0, |reads| reads.runs().len() * 24);
         let items = record.items.len() * (size_of::<Item>() + 8);
         let blocks = record.blocks.len() * size_of::<Block>();
         (200 + key.1.len() + items + blocks + runs) as u64

@@ -122,7 +122,11 @@ impl Row {
         Some(Item {
             sequence: self.sequence,
             at: self.at,
-            expires_at: if expires_at == 0 { Millis::MAX } else { expires_at },
+            expires_at: if expires_at == 0 {
+                Millis::MAX
+            } else {
+                expires_at
+            },
             topic: topics.share(topic),
         })
     }
@@ -236,7 +240,11 @@ impl ReadColumns {
         for (index, gap) in self.gaps.iter().enumerate() {
             let first = end.checked_add(*gap)?;
             end = first.checked_add(*self.lengths.get(index)?)?;
-            runs.push(Run { first, last: end, at: *self.times.get(index)? });
+            runs.push(Run {
+                first,
+                last: end,
+                at: *self.times.get(index)?,
+            });
         }
         ReadSet::from_runs(runs)
     }
@@ -254,7 +262,10 @@ pub(super) fn decode_reads(bytes: &[u8]) -> Result<ReadSet, StoreError> {
 }
 
 pub(super) fn encode_record(record: &Record) -> Vec<u8> {
-    let mut columns = RecordColumns { lost: record.lost, ..RecordColumns::default() };
+    let mut columns = RecordColumns {
+        lost: record.lost,
+        ..RecordColumns::default()
+    };
     columns.reads = record.reads.as_deref().map(ReadColumns::new);
     columns.blocks = record
         .blocks
@@ -266,21 +277,30 @@ pub(super) fn encode_record(record: &Record) -> Vec<u8> {
             crc: block.extent.crc,
         })
         .collect();
-    let ends = record.items.iter().any(|item| item.expires_at != Millis::MAX);
+    let ends = record
+        .items
+        .iter()
+        .any(|item| item.expires_at != Millis::MAX);
     let (mut sequence, mut time) = (0_u64, 0_u64);
     let mut numbers: HashMap<&str, u32> = HashMap::new();
     for item in &record.items {
         let next = numbers.len() as u32;
-        columns.topic_of.push(*numbers.entry(&item.topic).or_insert_with(|| {
-            columns.topics.push(item.topic.to_string());
-            next
-        }));
+        columns
+            .topic_of
+            .push(*numbers.entry(&item.topic).or_insert_with(|| {
+                columns.topics.push(item.topic.to_string());
+                next
+            }));
         columns.sequences.push(item.sequence.wrapping_sub(sequence));
         columns.times.push(item.at.wrapping_sub(time));
         (sequence, time) = (item.sequence, item.at);
         if ends {
             let life = item.expires_at.saturating_sub(item.at);
-            columns.lives.push(if item.expires_at == Millis::MAX { 0 } else { life + 1 });
+            columns.lives.push(if item.expires_at == Millis::MAX {
+                0
+            } else {
+                life + 1
+            });
         }
     }
     columns.encode_to_vec()
@@ -288,11 +308,17 @@ pub(super) fn encode_record(record: &Record) -> Vec<u8> {
 
 pub(super) fn decode_record(bytes: &[u8]) -> Result<Record, StoreError> {
     let columns = RecordColumns::decode(bytes).map_err(unreadable("index record"))?;
-    columns_to_record(&columns).ok_or(StoreError::Unreadable { what: "index record" })
+    columns_to_record(&columns).ok_or(StoreError::Unreadable {
+        what: "index record",
+    })
 }
 
 fn columns_to_record(columns: &RecordColumns) -> Option<Record> {
-    let topics: Vec<Arc<str>> = columns.topics.iter().map(|topic| topic.as_str().into()).collect();
+    let topics: Vec<Arc<str>> = columns
+        .topics
+        .iter()
+        .map(|topic| topic.as_str().into())
+        .collect();
     let (mut sequence, mut at) = (0_u64, 0_u64);
     let mut items = Vec::with_capacity(columns.sequences.len());
     for (index, step) in columns.sequences.iter().enumerate() {
@@ -302,7 +328,11 @@ fn columns_to_record(columns: &RecordColumns) -> Option<Record> {
         items.push(Item {
             sequence,
             at,
-            expires_at: if life == 0 { Millis::MAX } else { at.checked_add(life - 1)? },
+            expires_at: if life == 0 {
+                Millis::MAX
+            } else {
+                at.checked_add(life - 1)?
+            },
             topic: topics.get(*columns.topic_of.get(index)? as usize)?.clone(),
         });
     }
@@ -315,10 +345,19 @@ fn columns_to_record(columns: &RecordColumns) -> Option<Record> {
         .iter()
         .map(|block| Block {
             last: block.last,
-            extent: Extent { offset: block.offset, length: block.length, crc: block.crc },
+            extent: Extent {
+                offset: block.offset,
+                length: block.length,
+                crc: block.crc,
+            },
         })
         .collect();
-    Some(Record { items, reads, lost: columns.lost, blocks })
+    Some(Record {
+        items,
+        reads,
+        lost: columns.lost,
+        blocks,
+    })
 }
 
 pub(super) fn encode_sequence(sequence: Sequence) -> [u8; 8] {
@@ -326,7 +365,9 @@ pub(super) fn encode_sequence(sequence: Sequence) -> [u8; 8] {
 }
 
 pub(super) fn decode_sequence(bytes: &[u8]) -> Result<Sequence, StoreError> {
-    let bytes = bytes.try_into().map_err(|_| StoreError::Unreadable { what: "sequence" })?;
+    let bytes = bytes
+        .try_into()
+        .map_err(|_| StoreError::Unreadable { what: "sequence" })?;
     Ok(u64::from_be_bytes(bytes))
 }
 
@@ -386,15 +427,40 @@ mod tests {
             expires_at,
             topic: topics[topic].clone(),
         };
-        let runs = vec![Run { first: 3, last: 9, at: 70 }, Run { first: 11, last: 11, at: 60 }];
+        let runs = vec![
+            Run {
+                first: 3,
+                last: 9,
+                at: 70,
+            },
+            Run {
+                first: 11,
+                last: 11,
+                at: 60,
+            },
+        ];
         let record = Record {
-            items: vec![item(3, 5, Millis::MAX, 1), item(9, 5, 5, 0), item(11, 8, 900, 1)],
+            items: vec![
+                item(3, 5, Millis::MAX, 1),
+                item(9, 5, 5, 0),
+                item(11, 8, 900, 1),
+            ],
             reads: ReadSet::from_runs(runs).map(Arc::new),
             lost: 2,
-            blocks: vec![Block { last: 11, extent: Extent { offset: 7, length: 90, crc: 1 } }],
+            blocks: vec![Block {
+                last: 11,
+                extent: Extent {
+                    offset: 7,
+                    length: 90,
+                    crc: 1,
+                },
+            }],
         };
         assert_eq!(decode_record(&encode_record(&record)).unwrap(), record);
-        let empty = Record { reads: Some(Arc::default()), ..Record::default() };
+        let empty = Record {
+            reads: Some(Arc::default()),
+            ..Record::default()
+        };
         assert_eq!(decode_record(&encode_record(&empty)).unwrap(), empty);
     }
 }

@@ -54,7 +54,12 @@ impl ConstantWriter {
     pub fn create(path: &Path) -> Result<Self, StoreError> {
         let file = File::create(path).map_err(StoreError::io("create", path))?;
         let file = BufWriter::with_capacity(1 << 20, file);
-        Ok(Self { path: path.to_owned(), file, offset: 0, table: Vec::new() })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            offset: 0,
+            table: Vec::new(),
+        })
     }
 
     /// Adds bytes that are found by their place.
@@ -71,7 +76,8 @@ impl ConstantWriter {
 
     /// Completes the file, safe against a power cut.
     pub fn finish(mut self) -> Result<(), StoreError> {
-        self.table.sort_unstable_by_key(|(hash, extent)| (*hash, extent.offset));
+        self.table
+            .sort_unstable_by_key(|(hash, extent)| (*hash, extent.offset));
         let mut table = Vec::with_capacity(self.table.len() * ENTRY);
         for (hash, extent) in &self.table {
             table.extend(hash.to_be_bytes());
@@ -88,16 +94,24 @@ impl ConstantWriter {
             &MAGIC,
         ];
         self.write(&footer)?;
-        let synced = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
+        let synced = self
+            .file
+            .flush()
+            .and_then(|()| self.file.get_ref().sync_all());
         synced.map_err(StoreError::io("write", &self.path))
     }
 
     fn write(&mut self, parts: &[&[u8]]) -> Result<Extent, StoreError> {
         let mut crc = crc32fast::Hasher::new();
-        let mut extent = Extent { offset: self.offset, ..Extent::default() };
+        let mut extent = Extent {
+            offset: self.offset,
+            ..Extent::default()
+        };
         for part in parts {
             crc.update(part);
-            self.file.write_all(part).map_err(StoreError::io("write", &self.path))?;
+            self.file
+                .write_all(part)
+                .map_err(StoreError::io("write", &self.path))?;
             self.offset += part.len() as u64;
         }
         // A table of more than 4 GiB has no length here; the footer has its entries.
@@ -126,7 +140,9 @@ impl Constant {
         let file = File::open(path).map_err(io)?;
         let size = file.metadata().map_err(io)?.len();
         let damaged = |what: &str| corrupt(path, what);
-        let end = size.checked_sub(FOOTER as u64).ok_or_else(|| damaged("it is cut short"))?;
+        let end = size
+            .checked_sub(FOOTER as u64)
+            .ok_or_else(|| damaged("it is cut short"))?;
         let mut footer = [0; FOOTER];
         file.read_exact_at(&mut footer, end).map_err(io)?;
         if footer[20..] != MAGIC {
@@ -144,7 +160,8 @@ impl Constant {
         let mut part = vec![0; STRIDE * ENTRY];
         for first in (0..entries).step_by(STRIDE) {
             let part = &mut part[..STRIDE.min(entries - first) * ENTRY];
-            file.read_exact_at(part, table + (first * ENTRY) as u64).map_err(io)?;
+            file.read_exact_at(part, table + (first * ENTRY) as u64)
+                .map_err(io)?;
             crc.update(part);
             sparse.push(number(&part[..8]));
             part.chunks_exact(ENTRY).for_each(|entry| {
@@ -154,7 +171,15 @@ impl Constant {
         if crc.finalize().to_be_bytes() != footer[16..20] {
             return Err(damaged("its table is not what was written"));
         }
-        Ok(Self { path: path.to_owned(), file, table, entries, sparse, filter, size })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            table,
+            entries,
+            sparse,
+            filter,
+            size,
+        })
     }
 
     /// `false`: the key is not there. `true`: it may be; about 1 in 100 times wrongly.
@@ -169,7 +194,10 @@ impl Constant {
             return Ok(None);
         }
         // Entries of equal hashes may begin in the stride before.
-        let stride = self.sparse.partition_point(|first| *first < hash).saturating_sub(1);
+        let stride = self
+            .sparse
+            .partition_point(|first| *first < hash)
+            .saturating_sub(1);
         let mut part = vec![0; STRIDE * ENTRY];
         for first in (stride * STRIDE..self.entries).step_by(STRIDE) {
             let part = &mut part[..STRIDE.min(self.entries - first) * ENTRY];
@@ -198,7 +226,10 @@ impl Constant {
         self.read(&mut bytes, extent.offset)?;
         if crc32fast::hash(&bytes) != extent.crc {
             let at = extent.offset;
-            return Err(corrupt(&self.path, &format!("the bytes at {at} are not what was written")));
+            return Err(corrupt(
+                &self.path,
+                &format!("the bytes at {at} are not what was written"),
+            ));
         }
         Ok(bytes)
     }
@@ -229,7 +260,9 @@ impl Constant {
             crc: number(&entry[20..]) as u32,
         };
         let mut bytes = self.extent(extent)?;
-        let end = bytes.get(..4).map_or(u64::MAX, |length| number(length).saturating_add(4));
+        let end = bytes
+            .get(..4)
+            .map_or(u64::MAX, |length| number(length).saturating_add(4));
         if end > bytes.len() as u64 {
             return Err(corrupt(&self.path, "a key is longer than its place"));
         }
@@ -239,10 +272,12 @@ impl Constant {
     }
 
     fn read(&self, bytes: &mut [u8], offset: u64) -> Result<(), StoreError> {
-        self.file.read_exact_at(bytes, offset).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => corrupt(&self.path, "it is cut short"),
-            _ => StoreError::io("read", &self.path)(error),
-        })
+        self.file
+            .read_exact_at(bytes, offset)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => corrupt(&self.path, "it is cut short"),
+                _ => StoreError::io("read", &self.path)(error),
+            })
     }
 }
 
@@ -254,11 +289,16 @@ fn hash(key: &[u8]) -> u64 {
 
 /// At most eight bytes as a number.
 fn number(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+    bytes
+        .iter()
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 fn corrupt(path: &Path, message: &str) -> StoreError {
-    StoreError::Corrupt { dir: path.to_owned(), message: message.to_owned() }
+    StoreError::Corrupt {
+        dir: path.to_owned(),
+        message: message.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -269,7 +309,12 @@ mod tests {
         let path = dir.join("data");
         let mut writer = ConstantWriter::create(&path).unwrap();
         for key in 0..keys {
-            writer.insert(format!("key-{key}").as_bytes(), format!("value {key}").as_bytes()).unwrap();
+            writer
+                .insert(
+                    format!("key-{key}").as_bytes(),
+                    format!("value {key}").as_bytes(),
+                )
+                .unwrap();
         }
         writer.finish().unwrap();
         path
@@ -281,7 +326,10 @@ mod tests {
         for keys in [0, 1, 63, 64, 65, 5000] {
             let constant = Constant::open(&written(dir.path(), keys)).unwrap();
             for key in 0..keys {
-                let value = constant.get(format!("key-{key}").as_bytes()).unwrap().unwrap();
+                let value = constant
+                    .get(format!("key-{key}").as_bytes())
+                    .unwrap()
+                    .unwrap();
                 assert_eq!(value, format!("value {key}").as_bytes());
             }
             for key in keys..keys + 500 {
@@ -299,10 +347,16 @@ mod tests {
             let mut damaged = whole.clone();
             damaged[place] ^= 0x10;
             std::fs::write(&path, &damaged).unwrap();
-            let Ok(constant) = Constant::open(&path) else { continue };
+            let Ok(constant) = Constant::open(&path) else {
+                continue;
+            };
             for key in 0..100 {
                 if let Ok(value) = constant.get(format!("key-{key}").as_bytes()) {
-                    assert_eq!(value.unwrap(), format!("value {key}").as_bytes(), "byte {place}");
+                    assert_eq!(
+                        value.unwrap(),
+                        format!("value {key}").as_bytes(),
+                        "byte {place}"
+                    );
                 }
             }
         }

@@ -102,7 +102,11 @@ impl Engine {
             }
         };
         let data = File::open(dir.join("db")).map_err(StoreError::io("open", dir))?;
-        let engine = Self { db: Some(db), dir: dir.to_owned(), data };
+        let engine = Self {
+            db: Some(db),
+            dir: dir.to_owned(),
+            data,
+        };
         engine.sync()?;
         sync_all_files(dir).map_err(StoreError::io("sync", dir))?;
         Ok(engine)
@@ -171,16 +175,24 @@ impl Engine {
     /// Makes all writes so far safe against a crash of the process and of the machine.
     pub fn sync(&self) -> Result<(), StoreError> {
         self.guarded(|db| db.flush())?;
-        self.data.sync_data().map_err(StoreError::io("sync", &self.dir))
+        self.data
+            .sync_data()
+            .map_err(StoreError::io("sync", &self.dir))
     }
 
     /// Bytes on disk.
     pub fn size(&self) -> u64 {
-        self.db.as_ref().and_then(|db| db.size_on_disk().ok()).unwrap_or(0)
+        self.db
+            .as_ref()
+            .and_then(|db| db.size_on_disk().ok())
+            .unwrap_or(0)
     }
 
     fn guarded<T>(&self, call: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, StoreError> {
-        let db = self.db.as_ref().ok_or_else(|| corrupt(&self.dir, "it is closed"))?;
+        let db = self
+            .db
+            .as_ref()
+            .ok_or_else(|| corrupt(&self.dir, "it is closed"))?;
         catch_unwind(AssertUnwindSafe(|| call(db)))
             .map_err(|_| corrupt(&self.dir, "sled met bytes that it did not write"))?
             .map_err(|error| refused(&self.dir, error))
@@ -208,7 +220,10 @@ fn remove_half_snapshots(dir: &Path) -> io::Result<()> {
     }
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "generating") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "generating")
+        {
             fs::remove_file(path)?;
         }
     }
@@ -240,10 +255,16 @@ fn refused(dir: &Path, error: sled::Error) -> StoreError {
         error @ (sled::Error::Corruption { .. } | sled::Error::ReportableBug(_)) => {
             corrupt(dir, &error.to_string())
         }
-        error => StoreError::Engine { dir: dir.to_owned(), message: error.to_string() },
+        error => StoreError::Engine {
+            dir: dir.to_owned(),
+            message: error.to_string(),
+        },
     }
 }
 
 fn corrupt(dir: &Path, message: &str) -> StoreError {
-    StoreError::Corrupt { dir: dir.to_owned(), message: message.to_owned() }
+    StoreError::Corrupt {
+        dir: dir.to_owned(),
+        message: message.to_owned(),
+    }
 }

@@ -33,7 +33,9 @@ pub enum StoreError {
         message: String,
     },
     /// A stored value can't be decoded.
-    #[error("a stored {what} can't be decoded: the data directory is damaged; restore it from a backup")]
+    #[error(
+        "a stored {what} can't be decoded: the data directory is damaged; restore it from a backup"
+    )]
     Unreadable {
         /// Which kind of value.
         what: &'static str,
@@ -88,13 +90,20 @@ pub enum StoreError {
 impl StoreError {
     /// To be used with `map_err`.
     pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io { doing, path: path.to_owned(), source }
+        move |source| Self::Io {
+            doing,
+            path: path.to_owned(),
+            source,
+        }
     }
 
     /// Whether what is stored is damaged, rather than out of reach.
     #[must_use]
     pub fn is_damage(&self) -> bool {
-        matches!(self, Self::Corrupt { .. } | Self::Unreadable { .. } | Self::Truncated { .. })
+        matches!(
+            self,
+            Self::Corrupt { .. } | Self::Unreadable { .. } | Self::Truncated { .. }
+        )
     }
 
     /// Whether the disk is full.

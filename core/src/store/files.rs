@@ -31,9 +31,9 @@ pub(super) fn read_checked(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(StoreError::io("read", path)(error)),
     };
-    let content = bytes.split_first_chunk::<4>().filter(|(sum, content)| {
-        crc32fast::hash(content).to_be_bytes() == **sum
-    });
+    let content = bytes
+        .split_first_chunk::<4>()
+        .filter(|(sum, content)| crc32fast::hash(content).to_be_bytes() == **sum);
     match content {
         Some((_, content)) => Ok(Some(content.to_vec())),
         None => Err(StoreError::Corrupt {

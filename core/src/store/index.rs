@@ -73,22 +73,40 @@ impl<'a> View<'a> {
     /// Retention counts every notification published, also the expired ones: so what is once
     /// beyond it stays beyond it.
     pub fn visible(&self, now: Millis, retention: Retention) -> impl Iterator<Item = Visible<'a>> {
-        self.kept(now, retention).filter(move |visible| !visible.item.is_expired(now))
+        self.kept(now, retention)
+            .filter(move |visible| !visible.item.is_expired(now))
     }
 
     /// What retention hides of this feed.
     pub fn bounds(&self, now: Millis, retention: Retention) -> Bounds {
         let kept = self.kept(now, retention).count();
-        let mut hidden = self.newest_first().skip(kept).map(|hidden| hidden.item).peekable();
+        let mut hidden = self
+            .newest_first()
+            .skip(kept)
+            .map(|hidden| hidden.item)
+            .peekable();
         let floor = hidden.peek().map_or(0, |item| item.sequence);
-        let owed = hidden.find(|item| !item.is_expired(now)).map_or(0, |item| item.sequence);
-        let gone = self.own.iter().chain(&self.everyone).map(|record| record.lost).max();
-        Bounds { floor, lost: owed.max(gone.unwrap_or(0)) }
+        let owed = hidden
+            .find(|item| !item.is_expired(now))
+            .map_or(0, |item| item.sequence);
+        let gone = self
+            .own
+            .iter()
+            .chain(&self.everyone)
+            .map(|record| record.lost)
+            .max();
+        Bounds {
+            floor,
+            lost: owed.max(gone.unwrap_or(0)),
+        }
     }
 
     /// The read marks in force.
     pub fn reads(&self) -> Option<&'a Arc<ReadSet>> {
-        self.own.iter().rev().find_map(|record| record.reads.as_ref())
+        self.own
+            .iter()
+            .rev()
+            .find_map(|record| record.reads.as_ref())
     }
 
     fn kept(&self, now: Millis, retention: Retention) -> impl Iterator<Item = Visible<'a>> {
@@ -106,7 +124,11 @@ impl<'a> View<'a> {
                 (Some(own), Some(everyone)) => everyone.sequence > own.sequence,
                 (own, _) => own.is_none(),
             };
-            let item = if broadcast { everyone.next()? } else { own.next()? };
+            let item = if broadcast {
+                everyone.next()?
+            } else {
+                own.next()?
+            };
             Some(Visible { item, broadcast })
         })
     }
@@ -114,5 +136,8 @@ impl<'a> View<'a> {
 
 fn items_newest_first<'a>(records: &[&'a Record]) -> impl Iterator<Item = &'a Item> + use<'a> {
     let records: Vec<&'a Record> = records.to_vec();
-    records.into_iter().rev().flat_map(|record| record.items.iter().rev())
+    records
+        .into_iter()
+        .rev()
+        .flat_map(|record| record.items.iter().rev())
 }

@@ -62,7 +62,10 @@ pub(super) fn parse_row(key: &[u8]) -> Option<(&str, Sequence)> {
     let rest = key.strip_prefix(&[ROWS])?;
     let (owner, sequence) = rest.split_at_checked(rest.len().checked_sub(9)?)?;
     let sequence = sequence.strip_prefix(&[0])?.try_into().ok()?;
-    Some((std::str::from_utf8(owner).ok()?, u64::from_be_bytes(sequence)))
+    Some((
+        std::str::from_utf8(owner).ok()?,
+        u64::from_be_bytes(sequence),
+    ))
 }
 
 pub(super) fn idempotency(source_id: &str, event_id: &str) -> Vec<u8> {
@@ -109,9 +112,24 @@ mod tests {
 
     #[test]
     fn rows_of_an_owner_stand_together_in_log_order() {
-        let mut keys = [row("ab", 2), row("a", 300), row("a", 7), rows_end("a"), row("", 9)];
+        let mut keys = [
+            row("ab", 2),
+            row("a", 300),
+            row("a", 7),
+            rows_end("a"),
+            row("", 9),
+        ];
         keys.sort();
-        assert_eq!(keys, [row("", 9), row("a", 7), row("a", 300), rows_end("a"), row("ab", 2)]);
+        assert_eq!(
+            keys,
+            [
+                row("", 9),
+                row("a", 7),
+                row("a", 300),
+                rows_end("a"),
+                row("ab", 2)
+            ]
+        );
         assert_eq!(parse_row(&row("ab", 2)), Some(("ab", 2)));
         assert_eq!(parse_row(&row(EVERYONE, 5)), Some(("", 5)));
         assert_eq!(parse_row(b"i"), None);

@@ -96,7 +96,10 @@ pub struct Retention {
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { max_age: Duration::from_secs(90 * 24 * 3600), max_per_recipient: 10_000 }
+        Self {
+            max_age: Duration::from_secs(90 * 24 * 3600),
+            max_per_recipient: 10_000,
+        }
     }
 }
 
@@ -191,9 +194,14 @@ impl Store {
             }
             let newest = |owner: &str| {
                 let active = state.active.index.records.get(owner);
-                active.into_iter().chain(staged.and_then(|staged| staged.record(owner)))
+                active
+                    .into_iter()
+                    .chain(staged.and_then(|staged| staged.record(owner)))
             };
-            let mut view = View { own: flat(&own), everyone: flat(&everyone) };
+            let mut view = View {
+                own: flat(&own),
+                everyone: flat(&everyone),
+            };
             view.own.extend(newest(owner));
             if owner != keys::EVERYONE {
                 view.everyone.extend(newest(keys::EVERYONE));

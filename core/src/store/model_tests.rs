@@ -22,10 +22,26 @@ const TOPICS: [&str; 3] = ["", "x.y", "x.z"];
 
 #[derive(Clone, Debug)]
 enum Step {
-    Publish { to: u8, event: u8, topic: u8, ttl: Option<u16>, size: u16 },
-    Mark { user: u8, ids: Vec<u8>, read: bool },
-    MarkUpTo { user: u8, up_to: u8, read: bool },
-    Pass { millis: u16 },
+    Publish {
+        to: u8,
+        event: u8,
+        topic: u8,
+        ttl: Option<u16>,
+        size: u16,
+    },
+    Mark {
+        user: u8,
+        ids: Vec<u8>,
+        read: bool,
+    },
+    MarkUpTo {
+        user: u8,
+        up_to: u8,
+        read: bool,
+    },
+    Pass {
+        millis: u16,
+    },
     Roll,
     Pack,
     Repack,
@@ -34,9 +50,20 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let publish = (0..16_u8, 0..200_u8, 0..3_u8, prop::option::of(1..400_u16), 0..9000_u16);
-    let publish = publish
-        .prop_map(|(to, event, topic, ttl, size)| Step::Publish { to, event, topic, ttl, size });
+    let publish = (
+        0..16_u8,
+        0..200_u8,
+        0..3_u8,
+        prop::option::of(1..400_u16),
+        0..9000_u16,
+    );
+    let publish = publish.prop_map(|(to, event, topic, ttl, size)| Step::Publish {
+        to,
+        event,
+        topic,
+        ttl,
+        size,
+    });
     prop_oneof![
         12 => publish,
         3 => (0..4_u8, prop::collection::vec(0..60_u8, 1..4), any::<bool>())
@@ -70,17 +97,23 @@ struct Model {
     events: BTreeMap<u8, Sequence>,
 }
 
-const RETENTION: Retention =
-    Retention { max_age: Duration::from_millis(1000), max_per_recipient: 7 };
+const RETENTION: Retention = Retention {
+    max_age: Duration::from_millis(1000),
+    max_per_recipient: 7,
+};
 
 impl Model {
     /// Newest first: those that concern the user, and whether retention still keeps them.
     fn feed(&self, user: &str, now: Millis) -> Vec<(Sequence, &Known, bool)> {
         let concerns = |known: &Known| known.to.as_ref().is_none_or(|to| to.contains(&user));
-        let newest_first = self.notifications.iter().rev().filter(|(_, known)| concerns(known));
-        let ranked = newest_first.enumerate().map(|(rank, (id, known))| {
-            (*id, known, rank < 7 && now < known.at + 1000)
-        });
+        let newest_first = self
+            .notifications
+            .iter()
+            .rev()
+            .filter(|(_, known)| concerns(known));
+        let ranked = newest_first
+            .enumerate()
+            .map(|(rank, (id, known))| (*id, known, rank < 7 && now < known.at + 1000));
         ranked.collect()
     }
 
@@ -91,7 +124,13 @@ impl Model {
             .collect()
     }
 
-    fn mark(&mut self, user: &'static str, target: impl Fn(Sequence) -> bool, read: bool, at: Millis) -> u64 {
+    fn mark(
+        &mut self,
+        user: &'static str,
+        target: impl Fn(Sequence) -> bool,
+        read: bool,
+        at: Millis,
+    ) -> u64 {
         let ids: Vec<Sequence> = self.visible(user, at).iter().map(|(id, _)| *id).collect();
         let mut changed = 0;
         for id in ids.into_iter().filter(|id| target(*id)) {
@@ -118,14 +157,22 @@ struct Harness {
 
 impl Harness {
     fn open(dir: &std::path::Path) -> Store {
-        let settings = StoreSettings { active_cache_bytes: 1 << 20, ..StoreSettings::default() };
+        let settings = StoreSettings {
+            active_cache_bytes: 1 << 20,
+            ..StoreSettings::default()
+        };
         Store::open(dir, settings, RETENTION).unwrap()
     }
 
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Some(Self::open(dir.path()));
-        Self { dir, store, model: Model::default(), now: 1_000_000 }
+        Self {
+            dir,
+            store,
+            model: Model::default(),
+            now: 1_000_000,
+        }
     }
 
     fn store(&self) -> &Store {
@@ -141,8 +188,20 @@ impl Harness {
 
     fn run(&mut self, step: &Step) {
         match step {
-            Step::Publish { to, event, topic, ttl, size } => {
-                self.publish(*to, *event, TOPICS[usize::from(*topic)], *ttl, usize::from(*size));
+            Step::Publish {
+                to,
+                event,
+                topic,
+                ttl,
+                size,
+            } => {
+                self.publish(
+                    *to,
+                    *event,
+                    TOPICS[usize::from(*topic)],
+                    *ttl,
+                    usize::from(*size),
+                );
             }
             Step::Mark { user, ids, read } => {
                 let ids: Vec<Sequence> = ids.iter().map(|id| Sequence::from(*id)).collect();
@@ -166,7 +225,10 @@ impl Harness {
 
     fn publish(&mut self, to: u8, event: u8, topic: &'static str, ttl: Option<u16>, size: usize) {
         let to: Option<Vec<&'static str>> = (to != 0).then(|| {
-            (0..4).filter(|bit| to >> bit & 1 == 1).map(|bit| USERS[bit]).collect()
+            (0..4)
+                .filter(|bit| to >> bit & 1 == 1)
+                .map(|bit| USERS[bit])
+                .collect()
         });
         let audience = match &to {
             None => Audience::Everyone,
@@ -182,7 +244,9 @@ impl Harness {
             expires_at,
         };
         let outcome = self.apply(Entry::Published(audience, Arc::new(published)));
-        let Outcome::Published { id, duplicate } = outcome else { panic!("{outcome:?}") };
+        let Outcome::Published { id, duplicate } = outcome else {
+            panic!("{outcome:?}")
+        };
         let first = self.model.events.get(&event).copied();
         if duplicate {
             assert_eq!(Some(id), first);
@@ -192,7 +256,10 @@ impl Harness {
         if let Some(first) = first {
             let known = &self.model.notifications[&first];
             let kept = USERS.iter().any(|user| {
-                self.model.visible(user, self.now).iter().any(|(id, _)| *id == first)
+                self.model
+                    .visible(user, self.now)
+                    .iter()
+                    .any(|(id, _)| *id == first)
             });
             assert!(!kept, "{first} is kept, and was published again: {known:?}");
         }
@@ -210,7 +277,12 @@ impl Harness {
 
     fn mark(&mut self, user: &'static str, target: &ReadTarget, read: bool) {
         let recipient = recipient(user);
-        let set = ReadStateSet { at: self.now, recipient, target: target.clone(), read };
+        let set = ReadStateSet {
+            at: self.now,
+            recipient,
+            target: target.clone(),
+            read,
+        };
         let outcome = self.apply(Entry::ReadStateSet(set));
         let changed = self.model.mark(
             user,
@@ -222,8 +294,17 @@ impl Harness {
             self.now,
         );
         let visible = self.model.visible(user, self.now);
-        let unread = visible.iter().filter(|(_, known)| !known.read.contains_key(user)).count();
-        assert_eq!(outcome, Outcome::ReadStateSet { changed, unread_count: unread as u64 });
+        let unread = visible
+            .iter()
+            .filter(|(_, known)| !known.read.contains_key(user))
+            .count();
+        assert_eq!(
+            outcome,
+            Outcome::ReadStateSet {
+                changed,
+                unread_count: unread as u64
+            }
+        );
         if changed > 0 {
             self.model.marks.insert(self.store().last_sequence(), user);
         }
@@ -257,16 +338,20 @@ impl Harness {
 
     fn check_history(&self, user: &'static str) {
         let visible = self.model.visible(user, self.now);
-        let unread =
-            visible.iter().filter(|(_, known)| !known.read.contains_key(user)).count() as u64;
+        let unread = visible
+            .iter()
+            .filter(|(_, known)| !known.read.contains_key(user))
+            .count() as u64;
         for (status, topics) in [
             (StatusFilter::All, None),
             (StatusFilter::Unread, None),
             (StatusFilter::Read, Some("x.*")),
             (StatusFilter::Unread, Some("x.y")),
         ] {
-            let filters: Vec<_> =
-                topics.iter().map(|topic| TopicFilter::parse(topic).unwrap()).collect();
+            let filters: Vec<_> = topics
+                .iter()
+                .map(|topic| TopicFilter::parse(topic).unwrap())
+                .collect();
             let filters = TopicFilters::new(filters);
             let expected: Vec<_> = visible
                 .iter()
@@ -276,18 +361,38 @@ impl Harness {
                     StatusFilter::Read => known.read.contains_key(user),
                 })
                 .filter(|(_, known)| filters.matches(known.topic))
-                .map(|(id, known)| (*id, known.size, known.read.get(user).copied(), known.to.is_none()))
+                .map(|(id, known)| {
+                    (
+                        *id,
+                        known.size,
+                        known.read.get(user).copied(),
+                        known.to.is_none(),
+                    )
+                })
                 .collect();
             let mut listed = Vec::new();
             let mut before = None;
             loop {
-                let query = HistoryQuery { status, topics: filters.clone(), before, limit: 3 };
-                let page = self.store().history(&recipient(user), &query, self.now).unwrap();
+                let query = HistoryQuery {
+                    status,
+                    topics: filters.clone(),
+                    before,
+                    limit: 3,
+                };
+                let page = self
+                    .store()
+                    .history(&recipient(user), &query, self.now)
+                    .unwrap();
                 assert_eq!(page.unread_count, unread, "unread of {user}");
                 assert_eq!(page.cursor, self.store().last_sequence());
                 listed.extend(page.notifications.into_iter().map(|notification| {
                     let published = &notification.published;
-                    (notification.id, published.data.len(), notification.read_at, notification.broadcast)
+                    (
+                        notification.id,
+                        published.data.len(),
+                        notification.read_at,
+                        notification.broadcast,
+                    )
                 }));
                 before = page.next_before;
                 if before.is_none() {
@@ -298,7 +403,10 @@ impl Harness {
         }
         for id in 1..=self.store().last_sequence() {
             let found = self.store().get(&recipient(user), id, self.now).unwrap();
-            assert_eq!(found.is_some(), visible.iter().any(|(known, _)| *known == id));
+            assert_eq!(
+                found.is_some(),
+                visible.iter().any(|(known, _)| *known == id)
+            );
         }
     }
 
@@ -313,40 +421,60 @@ impl Harness {
             .max()
             .unwrap_or(0);
         for after in [0, last / 2, last] {
-            let opening = self.store().opening(&recipient(user), Some(after), self.now).unwrap();
+            let opening = self
+                .store()
+                .opening(&recipient(user), Some(after), self.now)
+                .unwrap();
             // Noted when it was dropped, it may have expired since.
             assert!(opening.complete || lost > after || self.has_expired_loss(user, after));
-            assert!(!opening.complete || lost <= after, "{user} after {after}: {lost} is lost");
+            assert!(
+                !opening.complete || lost <= after,
+                "{user} after {after}: {lost} is lost"
+            );
             assert_eq!(opening.oldest, visible.last().map_or(0, |(id, _)| *id));
             let mut ids = Vec::new();
             let mut cursor = after;
             while cursor < last {
-                let limit = FeedLimit { changes: 2, bytes: 10_000 };
-                let page =
-                    self.store().feed(&recipient(user), cursor, last, limit, self.now).unwrap();
+                let limit = FeedLimit {
+                    changes: 2,
+                    bytes: 10_000,
+                };
+                let page = self
+                    .store()
+                    .feed(&recipient(user), cursor, last, limit, self.now)
+                    .unwrap();
                 assert!(page.through > cursor);
                 cursor = page.through;
-                ids.extend(page.changes.iter().filter_map(|(sequence, change)| match change {
-                    FeedChange::Notification(notification) => {
-                        assert_eq!(notification.id, *sequence);
-                        Some(*sequence)
-                    }
-                    FeedChange::ReadState(_) => {
-                        assert_eq!(self.model.marks.get(sequence), Some(&user));
-                        None
-                    }
-                }));
+                ids.extend(
+                    page.changes
+                        .iter()
+                        .filter_map(|(sequence, change)| match change {
+                            FeedChange::Notification(notification) => {
+                                assert_eq!(notification.id, *sequence);
+                                Some(*sequence)
+                            }
+                            FeedChange::ReadState(_) => {
+                                assert_eq!(self.model.marks.get(sequence), Some(&user));
+                                None
+                            }
+                        }),
+                );
             }
-            let expected: Vec<_> =
-                visible.iter().rev().map(|(id, _)| *id).filter(|id| *id > after).collect();
+            let expected: Vec<_> = visible
+                .iter()
+                .rev()
+                .map(|(id, _)| *id)
+                .filter(|id| *id > after)
+                .collect();
             assert_eq!(ids, expected, "feed of {user} after {after}");
         }
     }
 
     fn has_expired_loss(&self, user: &str, after: Sequence) -> bool {
-        self.model.feed(user, self.now).iter().any(|(id, known, kept)| {
-            !kept && *id > after && known.expires_at != Millis::MAX
-        })
+        self.model
+            .feed(user, self.now)
+            .iter()
+            .any(|(id, known, kept)| !kept && *id > after && known.expires_at != Millis::MAX)
     }
 }
 

@@ -96,8 +96,17 @@ impl Store {
             }
             (active.number, active.meta())
         };
-        let base = Meta { base: meta.last, rows: 0, ..meta.clone() };
-        let next = create_active(&self.0.dir.join("segments"), number + 1, &base, &self.0.settings)?;
+        let base = Meta {
+            base: meta.last,
+            rows: 0,
+            ..meta.clone()
+        };
+        let next = create_active(
+            &self.0.dir.join("segments"),
+            number + 1,
+            &base,
+            &self.0.settings,
+        )?;
         let mut state = self.0.state.write();
         let full = std::mem::replace(&mut state.active, next);
         let mut segments = state.sealed.to_vec();
@@ -127,7 +136,10 @@ impl Store {
             .map_err(io::Error::from)
             .map_err(StoreError::io("ask for free space on", &self.0.dir))?;
         let usual = (stat.f_blocks * stat.f_frsize / 8).min(64 << 20);
-        Ok((stat.f_bavail * stat.f_frsize, self.0.settings.disk_reserve_bytes.unwrap_or(usual)))
+        Ok((
+            stat.f_bavail * stat.f_frsize,
+            self.0.settings.disk_reserve_bytes.unwrap_or(usual),
+        ))
     }
 }
 
@@ -164,7 +176,11 @@ fn recover(dir: &Path, settings: &StoreSettings) -> Result<State, StoreError> {
                 message: format!("it begins at {}, inside the one before", segment.meta.base),
             });
         }
-        end = Meta { base: segment.meta.last, samples: Vec::new(), ..segment.meta.clone() };
+        end = Meta {
+            base: segment.meta.last,
+            samples: Vec::new(),
+            ..segment.meta.clone()
+        };
         sealed.push(Arc::new(segment));
     }
     let active = match active {
@@ -178,7 +194,10 @@ fn recover(dir: &Path, settings: &StoreSettings) -> Result<State, StoreError> {
             create_active(dir, number, &end, settings)?
         }
     };
-    Ok(State { sealed: Arc::new(sealed), active })
+    Ok(State {
+        sealed: Arc::new(sealed),
+        active,
+    })
 }
 
 /// The segments' directories. What a stopped process left half made or half removed goes.
@@ -186,7 +205,10 @@ fn list(dir: &Path) -> Result<Vec<SegmentId>, StoreError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).map_err(StoreError::io("list", dir))? {
         let path = entry.map_err(StoreError::io("list", dir))?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
         if name.ends_with(".trash") || name.ends_with(".part") {
             fs::remove_dir_all(&path).map_err(StoreError::io("remove", &path))?;
         } else if let Some(id) = SegmentId::parse(name) {
@@ -206,7 +228,10 @@ fn create_active(
     base: &Meta,
     settings: &StoreSettings,
 ) -> Result<Active, StoreError> {
-    let id = SegmentId { number, generation: 0 };
+    let id = SegmentId {
+        number,
+        generation: 0,
+    };
     let part = dir.join(format!("{}.part", id.name()));
     if part.exists() {
         fs::remove_dir_all(&part).map_err(StoreError::io("remove", &part))?;
@@ -229,7 +254,11 @@ fn open_active(
     let engine = Engine::open(&dir.join(DB), settings.active_cache_bytes)?;
     let mut index = MemoryIndex::default();
     let mut topics = Topics::default();
-    let start = Tally { last: base.last, last_at: base.last_at, ..Tally::default() };
+    let start = Tally {
+        last: base.last,
+        last_at: base.last_at,
+        ..Tally::default()
+    };
     let mut found = start;
     let (mut bytes, mut first_at) = (0, None);
     let mut owner: Arc<str> = keys::EVERYONE.into();
@@ -245,7 +274,12 @@ fn open_active(
         found.last_at = found.last_at.max(row.at);
         bytes += (key.len() + value.len()) as u64;
         first_at = Some(first_at.map_or(row.at, |first: Millis| first.min(row.at)));
-        index.records.entry(owner.clone()).or_default().items.extend(row.item(&mut topics));
+        index
+            .records
+            .entry(owner.clone())
+            .or_default()
+            .items
+            .extend(row.item(&mut topics));
     }
     for pair in engine.scan_prefix(keys::BODIES) {
         let (key, value) = pair?;
@@ -260,8 +294,12 @@ fn open_active(
     }
     for pair in engine.scan_prefix(keys::READS) {
         let (key, _) = pair?;
-        let Some(key) = first_piece(&key) else { continue };
-        let marks = engine.get_long(key)?.ok_or(StoreError::Unreadable { what: "read marks" })?;
+        let Some(key) = first_piece(&key) else {
+            continue;
+        };
+        let marks = engine
+            .get_long(key)?
+            .ok_or(StoreError::Unreadable { what: "read marks" })?;
         record_of(&mut index, key)?.reads = Some(Arc::new(codec::decode_reads(&marks)?));
         found.reads += 1;
     }
@@ -270,7 +308,10 @@ fn open_active(
         record_of(&mut index, &key)?.lost = codec::decode_sequence(&value)?;
         found.lost += 1;
     }
-    let stored = engine.get(keys::TALLY)?.map(|tally| Tally::decode_stored(&tally)).transpose()?;
+    let stored = engine
+        .get(keys::TALLY)?
+        .map(|tally| Tally::decode_stored(&tally))
+        .transpose()?;
     let tally = stored.unwrap_or(start);
     if tally != found {
         return Err(StoreError::Corrupt {
@@ -279,7 +320,16 @@ fn open_active(
         });
     }
     let engine = Some(Arc::new(engine));
-    Ok(Active { number, dir, engine, base: base.last, index, tally, bytes, first_at })
+    Ok(Active {
+        number,
+        dir,
+        engine,
+        base: base.last,
+        index,
+        tally,
+        bytes,
+        first_at,
+    })
 }
 
 const BODY_KEY: usize = 9;
@@ -297,7 +347,13 @@ impl Active {
 
     fn sealed(self, meta: Meta) -> Result<Segment, StoreError> {
         let engine = self.engine.ok_or_else(Self::failed)?;
-        Ok(Segment::sealed(self.number, self.dir, meta, engine, self.index))
+        Ok(Segment::sealed(
+            self.number,
+            self.dir,
+            meta,
+            engine,
+            self.index,
+        ))
     }
 }
 
@@ -313,7 +369,10 @@ fn check_format(dir: &Path) -> Result<(), StoreError> {
     let path = dir.join("FORMAT");
     match fs::read_to_string(&path) {
         Ok(text) => {
-            let version = text.trim().strip_prefix(FORMAT_NAME).map(|version| version.trim().parse::<u32>());
+            let version = text
+                .trim()
+                .strip_prefix(FORMAT_NAME)
+                .map(|version| version.trim().parse::<u32>());
             match version {
                 Some(Ok(version)) if version <= FORMAT => Ok(()),
                 _ => Err(StoreError::NewerFormat {
@@ -366,7 +425,10 @@ impl DirLock {
                 "" => "(unknown)".into(),
                 holder => holder.to_owned(),
             };
-            return Err(StoreError::Held { dir: dir.to_owned(), holder });
+            return Err(StoreError::Held {
+                dir: dir.to_owned(),
+                holder,
+            });
         }
         let written = file
             .set_len(0)
@@ -397,11 +459,19 @@ impl HighWater {
             .open(&path)
             .map_err(StoreError::io("open", &path))?;
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(StoreError::io("read", &path))?;
+        file.read_to_end(&mut bytes)
+            .map_err(StoreError::io("read", &path))?;
         if let Some(written) = Self::decode(&bytes).filter(|written| *written > last) {
-            return Err(StoreError::Truncated { dir: dir.to_owned(), found: last, written });
+            return Err(StoreError::Truncated {
+                dir: dir.to_owned(),
+                found: last,
+                written,
+            });
         }
-        let high_water = Self { file, noted: Mutex::new((last, Instant::now())) };
+        let high_water = Self {
+            file,
+            noted: Mutex::new((last, Instant::now())),
+        };
         high_water.write(last);
         Ok(high_water)
     }

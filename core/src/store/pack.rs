@@ -78,17 +78,26 @@ impl Store {
 
     fn floor(&self, owner: &str, now: Millis) -> Result<Sequence, StoreError> {
         let retention = self.0.retention;
-        Ok(self.view(owner, None, |view, _| view.bounds(now, retention).floor)?.0)
+        Ok(self
+            .view(owner, None, |view, _| view.bounds(now, retention).floor)?
+            .0)
     }
 
     fn rewrite(&self, segment: &Segment, trim: Trim, now: Millis) -> Result<bool, StoreError> {
         let _one_at_a_time = self.0.packing.lock();
         let (free, reserve) = self.disk()?;
         if free < reserve + segment.size() {
-            tracing::warn!(segment = segment.id.number, free, "no room to rewrite a segment");
+            tracing::warn!(
+                segment = segment.id.number,
+                free,
+                "no room to rewrite a segment"
+            );
             return Ok(false);
         }
-        let id = SegmentId { generation: segment.id.generation + 1, ..segment.id };
+        let id = SegmentId {
+            generation: segment.id.generation + 1,
+            ..segment.id
+        };
         let dir = self.0.dir.join("segments");
         let part = dir.join(format!("{}.part", id.name()));
         if part.exists() {
@@ -137,18 +146,32 @@ impl Store {
         };
         let mut kept_owners = Vec::new();
         for page in 0.. {
-            let Some(owners) = segment.owners(page)? else { break };
+            let Some(owners) = segment.owners(page)? else {
+                break;
+            };
             for owner in owners {
-                let floor = if trim == Trim::ByView { self.floor(&owner, now)? } else { 0 };
-                let past = Past { floor, now, retention: self.0.retention };
+                let floor = if trim == Trim::ByView {
+                    self.floor(&owner, now)?
+                } else {
+                    0
+                };
+                let past = Past {
+                    floor,
+                    now,
+                    retention: self.0.retention,
+                };
                 if packing.copy_owner(segment, &self.0.cache, &owner, past)? {
                     kept_owners.push(owner.to_string());
                 }
             }
         }
         for (page, names) in kept_owners.chunks(OWNERS_PAGE).enumerate() {
-            let names = Owners { names: names.to_vec() };
-            packing.file.insert(&keys::owners(page as u32), &names.encode_to_vec())?;
+            let names = Owners {
+                names: names.to_vec(),
+            };
+            packing
+                .file
+                .insert(&keys::owners(page as u32), &names.encode_to_vec())?;
         }
         packing.copy_bodies_and_keys(segment)?;
         let meta = segment::Meta {
@@ -193,9 +216,14 @@ impl Packing {
         owner: &str,
         past: Past,
     ) -> Result<bool, StoreError> {
-        let Some(before) = segment.record(owner, cache)? else { return Ok(false) };
-        let mut record =
-            Record { reads: before.reads.clone(), lost: before.lost, ..Record::default() };
+        let Some(before) = segment.record(owner, cache)? else {
+            return Ok(false);
+        };
+        let mut record = Record {
+            reads: before.reads.clone(),
+            lost: before.lost,
+            ..Record::default()
+        };
         for item in &before.items {
             if !past.retention_hides(item) {
                 record.items.push(item.clone());
@@ -214,7 +242,10 @@ impl Packing {
             row.append_to(&mut block);
             if block.len() >= BLOCK_BYTES {
                 let extent = self.file.append(&block)?;
-                record.blocks.push(Block { last: row.sequence, extent });
+                record.blocks.push(Block {
+                    last: row.sequence,
+                    extent,
+                });
                 block.clear();
             }
             last = row.sequence;
@@ -225,7 +256,8 @@ impl Packing {
         }
         let keep = record != Record::default();
         if keep {
-            self.file.insert(&keys::record(owner), &codec::encode_record(&record))?;
+            self.file
+                .insert(&keys::record(owner), &codec::encode_record(&record))?;
         }
         Ok(keep)
     }
@@ -275,7 +307,11 @@ impl Samples {
         let sample = || Sample {
             owner: owner.to_owned(),
             sequence: item.sequence,
-            expires_at: if item.expires_at == Millis::MAX { 0 } else { item.expires_at },
+            expires_at: if item.expires_at == Millis::MAX {
+                0
+            } else {
+                item.expires_at
+            },
         };
         if self.seen <= SAMPLES {
             self.taken.push(sample());

@@ -100,7 +100,13 @@ impl Store {
             // A cursor beyond the end is another log's: what it has not seen can't be told.
             let known = after.is_none_or(|after| after <= latest);
             let reads = view.reads();
-            let mut opening = Opening { cursor, latest, complete: known, oldest: 0, unread_count: 0 };
+            let mut opening = Opening {
+                cursor,
+                latest,
+                complete: known,
+                oldest: 0,
+                unread_count: 0,
+            };
             for Visible { item, .. } in view.visible(now, retention) {
                 opening.oldest = item.sequence;
                 let is_read = reads.is_some_and(|reads| reads.read_at(item.sequence).is_some());
@@ -129,16 +135,32 @@ impl Store {
         let owner = recipient.as_str();
         let retention = self.0.retention;
         let ((bounds, reads, last), snapshot) = self.view(owner, None, |view, state| {
-            (view.bounds(now, retention), view.reads().cloned(), state.active.tally.last)
+            (
+                view.bounds(now, retention),
+                view.reads().cloned(),
+                state.active.tally.last,
+            )
         })?;
         let up_to = up_to.min(last);
-        let mut page = FeedPage { lost: bounds.lost > after, through: up_to, ..FeedPage::default() };
+        let mut page = FeedPage {
+            lost: bounds.lost > after,
+            through: up_to,
+            ..FeedPage::default()
+        };
         let mut own = snapshot.rows(owner, &self.0.cache, after, up_to).peekable();
-        let mut everyone = snapshot.rows(keys::EVERYONE, &self.0.cache, after, up_to).peekable();
+        let mut everyone = snapshot
+            .rows(keys::EVERYONE, &self.0.cache, after, up_to)
+            .peekable();
         let mut bytes = 0;
         while let Some(broadcast) = whose_is_next(&mut own, &mut everyone) {
-            let next = if broadcast { everyone.next() } else { own.next() };
-            let Some((row, source)) = next.transpose()? else { break };
+            let next = if broadcast {
+                everyone.next()
+            } else {
+                own.next()
+            };
+            let Some((row, source)) = next.transpose()? else {
+                break;
+            };
             let sequence = row.sequence;
             if page.changes.len() >= limit.changes || bytes >= limit.bytes {
                 page.through = sequence - 1;
@@ -204,13 +226,17 @@ impl Store {
             (page, chosen, reads.cloned())
         })?;
         let pick = |owner: &str, of_everyone: bool| {
-            let wanted = chosen.iter().rev().filter(|(_, broadcast)| *broadcast == of_everyone);
+            let wanted = chosen
+                .iter()
+                .rev()
+                .filter(|(_, broadcast)| *broadcast == of_everyone);
             let wanted: Vec<Sequence> = wanted.map(|(sequence, _)| *sequence).collect();
             self.notifications(&snapshot, owner, &wanted, of_everyone, reads.as_deref())
         };
         page.notifications = pick(owner, false)?;
         page.notifications.extend(pick(keys::EVERYONE, true)?);
-        page.notifications.sort_unstable_by_key(|notification| std::cmp::Reverse(notification.id));
+        page.notifications
+            .sort_unstable_by_key(|notification| std::cmp::Reverse(notification.id));
         Ok(page)
     }
 
@@ -234,9 +260,13 @@ impl Store {
                 .map(|visible| visible.broadcast);
             (found, view.reads().cloned())
         })?;
-        let Some(broadcast) = found else { return Ok(None) };
+        let Some(broadcast) = found else {
+            return Ok(None);
+        };
         let owner = if broadcast { keys::EVERYONE } else { owner };
-        Ok(self.notifications(&snapshot, owner, &[id], broadcast, reads.as_deref())?.pop())
+        Ok(self
+            .notifications(&snapshot, owner, &[id], broadcast, reads.as_deref())?
+            .pop())
     }
 
     fn notifications(

@@ -32,7 +32,11 @@ impl ReadSet {
     pub fn push(&mut self, id: Sequence, at: Millis, follows: bool) {
         match self.0.last_mut() {
             Some(run) if follows && run.at == at => run.last = id,
-            _ => self.0.push(Run { first: id, last: id, at }),
+            _ => self.0.push(Run {
+                first: id,
+                last: id,
+                at,
+            }),
         }
     }
 

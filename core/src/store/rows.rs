@@ -47,7 +47,10 @@ impl Snapshot {
         after: Sequence,
         up_to: Sequence,
     ) -> impl Iterator<Item = RowResult<'a>> {
-        let sealed = self.sealed.iter().filter(move |segment| segment.meta.last > after);
+        let sealed = self
+            .sealed
+            .iter()
+            .filter(move |segment| segment.meta.last > after);
         let sealed = sealed.flat_map(move |segment| of_segment(segment, owner, cache, after));
         let active = match self.active.as_deref() {
             Some(engine) => Found::Live(live_rows(engine, owner, after)),
@@ -164,7 +167,8 @@ fn packed_rows<'a>(
                 Err(error) => (Vec::new(), Some(Err(error))),
             };
             let rows = rows.into_iter().filter(move |row| row.sequence > after);
-            rows.map(move |row| Ok((row, Source::Packed(constant)))).chain(error)
+            rows.map(move |row| Ok((row, Source::Packed(constant))))
+                .chain(error)
         })
 }
 
@@ -208,11 +212,15 @@ fn pick_packed<'a>(
     wanted: &[Sequence],
     picked: &mut Vec<(Row, Source<'a>)>,
 ) -> Result<(), StoreError> {
-    let Some(record) = segment.record(owner, cache)? else { return Ok(()) };
+    let Some(record) = segment.record(owner, cache)? else {
+        return Ok(());
+    };
     let mut wanted = wanted.iter().copied().peekable();
     while let Some(next) = wanted.peek().copied() {
         let block = record.blocks.partition_point(|block| block.last < next);
-        let Some(block) = record.blocks.get(block) else { return Ok(()) };
+        let Some(block) = record.blocks.get(block) else {
+            return Ok(());
+        };
         for row in codec::rows(&constant.extent(block.extent)?)? {
             while wanted.next_if(|next| *next < row.sequence).is_some() {}
             if wanted.next_if_eq(&row.sequence).is_some() {

@@ -26,10 +26,14 @@ use prost::Message;
 use crate::entry::{Millis, Sequence};
 
 use super::{
-    StoreError, cache::RecordCache, codec, constant::Constant,
+    StoreError,
+    cache::RecordCache,
+    codec,
+    constant::Constant,
     engine::{Engine, first_piece},
     files,
-    index::Record, keys,
+    index::Record,
+    keys,
 };
 
 /// Which segment: its place in the log, and how often it was rewritten (0: not packed).
@@ -51,7 +55,10 @@ impl SegmentId {
     /// From a directory's name.
     pub fn parse(name: &str) -> Option<Self> {
         let (number, generation) = name.split_once('.').unwrap_or((name, "0"));
-        Some(Self { number: number.parse().ok()?, generation: generation.parse().ok()? })
+        Some(Self {
+            number: number.parse().ok()?,
+            generation: generation.parse().ok()?,
+        })
     }
 }
 
@@ -129,15 +136,30 @@ impl Segment {
         engine: Arc<Engine>,
         index: MemoryIndex,
     ) -> Self {
-        let id = SegmentId { number, generation: 0 };
-        Self { id, meta, rows: Rows::Live(engine, index), dir, doomed: AtomicBool::new(false) }
+        let id = SegmentId {
+            number,
+            generation: 0,
+        };
+        Self {
+            id,
+            meta,
+            rows: Rows::Live(engine, index),
+            dir,
+            doomed: AtomicBool::new(false),
+        }
     }
 
     /// Opens a packed segment.
     pub fn packed(id: SegmentId, dir: PathBuf) -> Result<Self, StoreError> {
         let meta = read_meta(&dir)?;
         let rows = Rows::Packed(Constant::open(&dir.join(DATA))?);
-        Ok(Self { id, meta, rows, dir, doomed: AtomicBool::new(false) })
+        Ok(Self {
+            id,
+            meta,
+            rows,
+            dir,
+            doomed: AtomicBool::new(false),
+        })
     }
 
     pub fn is_packed(&self) -> bool {
@@ -145,11 +167,7 @@ impl Segment {
     }
 
     /// The owner's index record, if the segment has one.
-    pub fn record(
-        &self,
-        owner: &str,
-        cache: &RecordCache,
-    ) -> Result<Option<Held<'_>>, StoreError> {
+    pub fn record(&self, owner: &str, cache: &RecordCache) -> Result<Option<Held<'_>>, StoreError> {
         match &self.rows {
             Rows::Live(_, index) => Ok(index.records.get(owner).map(Held::Borrowed)),
             Rows::Packed(constant) => {
@@ -170,12 +188,14 @@ impl Segment {
     pub fn published_under(&self, key: &[u8]) -> Result<Option<Sequence>, StoreError> {
         match &self.rows {
             Rows::Live(_, index) if !index.keys.contains(&MemoryIndex::hash(key)) => Ok(None),
-            Rows::Live(engine, _) => {
-                engine.get(key)?.map(|found| codec::decode_sequence(&found)).transpose()
-            }
-            Rows::Packed(constant) => {
-                constant.get(key)?.map(|found| codec::decode_sequence(&found)).transpose()
-            }
+            Rows::Live(engine, _) => engine
+                .get(key)?
+                .map(|found| codec::decode_sequence(&found))
+                .transpose(),
+            Rows::Packed(constant) => constant
+                .get(key)?
+                .map(|found| codec::decode_sequence(&found))
+                .transpose(),
         }
     }
 
@@ -189,7 +209,9 @@ impl Segment {
             }
             Rows::Live(..) => Ok(None),
             Rows::Packed(constant) => {
-                let Some(bytes) = constant.get(&keys::owners(page))? else { return Ok(None) };
+                let Some(bytes) = constant.get(&keys::owners(page))? else {
+                    return Ok(None);
+                };
                 let owners = codec::Owners::decode_stored(&bytes)?;
                 Ok(Some(owners.names.into_iter().map(Arc::from).collect()))
             }
@@ -202,7 +224,9 @@ impl Segment {
             Rows::Live(engine, _) => {
                 let bodies = engine.scan_prefix(keys::BODIES).filter_map(move |pair| {
                     let body = pair.and_then(|(key, _)| {
-                        let Some(key) = first_piece(&key) else { return Ok(None) };
+                        let Some(key) = first_piece(&key) else {
+                            return Ok(None);
+                        };
                         Ok(engine.get_long(key)?.map(|body| (key.to_vec(), body)))
                     });
                     body.transpose()
@@ -213,7 +237,8 @@ impl Segment {
             }
             Rows::Packed(constant) => Box::new(constant.iter().filter(|pair| {
                 let wanted = |key: &[u8]| {
-                    key.first().is_some_and(|kind| [keys::BODIES, keys::IDEMPOTENCY].contains(kind))
+                    key.first()
+                        .is_some_and(|kind| [keys::BODIES, keys::IDEMPOTENCY].contains(kind))
                 };
                 pair.as_ref().map_or(true, |(key, _)| wanted(key))
             })),
@@ -277,7 +302,9 @@ pub(super) fn read_meta(dir: &Path) -> Result<Meta, StoreError> {
         dir: dir.to_owned(),
         message: "its file `meta` is missing".into(),
     })?;
-    Meta::decode(bytes.as_slice()).map_err(|_| StoreError::Unreadable { what: "segment meta" })
+    Meta::decode(bytes.as_slice()).map_err(|_| StoreError::Unreadable {
+        what: "segment meta",
+    })
 }
 
 /// Removes a segment's directory so that a half-removed one is never taken for whole.

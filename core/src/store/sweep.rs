@@ -37,7 +37,9 @@ impl Store {
         if let Some(oldest) = state.sealed.first() {
             let is_past = retention.is_past(oldest.meta.last_at, now);
             if oldest.is_packed() && (is_past || oldest.meta.rows == 0) {
-                return Some(Sweep::Drop { number: oldest.id.number });
+                return Some(Sweep::Drop {
+                    number: oldest.id.number,
+                });
             }
         }
         let roll_age = (retention.max_age / ROLL_AGE_DIVISOR).as_millis();
@@ -60,7 +62,9 @@ impl Store {
         let Some(segment) = sealed.iter().find(|segment| segment.id.number == number) else {
             return Ok(None);
         };
-        let Some(owners) = segment.owners(page)? else { return Ok(None) };
+        let Some(owners) = segment.owners(page)? else {
+            return Ok(None);
+        };
         let mut lost = Vec::with_capacity(owners.len());
         for owner in owners {
             if let Some(record) = segment.record(&owner, &self.0.cache)? {
@@ -77,7 +81,11 @@ impl Store {
     pub fn drop_segment(&self, number: u64) {
         let sealed = self.0.state.read().sealed.clone();
         if let Some(segment) = sealed.iter().find(|segment| segment.id.number == number) {
-            tracing::info!(number, rows = segment.meta.rows, "retention drops a segment");
+            tracing::info!(
+                number,
+                rows = segment.meta.rows,
+                "retention drops a segment"
+            );
             self.replace(segment.id, None);
         }
     }
