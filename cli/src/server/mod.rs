@@ -5,6 +5,8 @@ mod admin;
 pub mod keys;
 mod parts;
 
+use std::{net::SocketAddr, time::Duration};
+
 use mercurio_core::Core;
 use mercurio_gateway::Gateway;
 use prometheus_client::registry::Registry;
