@@ -126,7 +126,7 @@ fn bearer(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
         Some(token) => Ok(Some(token)),
         None => Err(ApiError::new(
             StatusCode::UNAUTHORIZED,
-            "token-invalid",
+            "token-missing",
             "the Authorization header has to be: Bearer, a space, the token",
         )),
     }

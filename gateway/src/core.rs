@@ -1,4 +1,5 @@
-//! Calls to the core: one connection to each, the one the relay is on used for all.
+//! Calls to the core. Of each core three connections: the relay has its own, so that nothing else
+//! in flight can take its share of the flow control, and catch-ups have theirs.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -6,7 +7,10 @@ use std::{
 };
 
 use mercurio_auth::ServiceTokens;
-use mercurio_proto::v1::notification_service_client::NotificationServiceClient;
+use mercurio_proto::v1::{
+    notification_service_client::NotificationServiceClient,
+    relay_service_client::RelayServiceClient,
+};
 use tonic::{
     Request, Status,
     metadata::MetadataValue,
@@ -16,12 +20,22 @@ use tonic::{
 use crate::settings::GatewaySettings;
 
 pub(crate) struct Core {
-    channels: Vec<Channel>,
+    cores: Vec<Channels>,
     current: AtomicUsize,
     tokens: ServiceTokens,
     call_timeout: Duration,
     message_max: usize,
 }
+
+/// The connections to one core, made when first used.
+struct Channels {
+    relay: Channel,
+    calls: Channel,
+    catch_ups: Channel,
+}
+
+/// Bytes that a catch-up may have in flight.
+const CATCH_UP_WINDOW: u32 = 128 << 10;
 
 impl Core {
     /// Connects when first called. Fails only on an address that is none.
@@ -30,17 +44,30 @@ impl Core {
         tokens: ServiceTokens,
     ) -> Result<Self, (String, tonic::transport::Error)> {
         let connect = |url: &String| {
-            let endpoint = Endpoint::from_shared(url.clone())
+            let endpoint: Endpoint = Endpoint::from_shared(url.clone())
                 .map_err(|error| (url.clone(), error))?
                 .connect_timeout(Duration::from_secs(2))
                 .tcp_nodelay(true)
                 .keep_alive_while_idle(true)
                 .http2_keep_alive_interval(Duration::from_secs(10))
                 .keep_alive_timeout(Duration::from_secs(5));
-            Ok(endpoint.connect_lazy())
+            // Room for all of them, so that one which is not read holds up no other.
+            let room = u32::try_from(settings.catch_ups + 1)
+                .unwrap_or(u32::MAX)
+                .saturating_mul(CATCH_UP_WINDOW)
+                .min(i32::MAX as u32);
+            let catch_ups = endpoint
+                .clone()
+                .initial_stream_window_size(CATCH_UP_WINDOW)
+                .initial_connection_window_size(room);
+            Ok(Channels {
+                relay: endpoint.connect_lazy(),
+                calls: endpoint.connect_lazy(),
+                catch_ups: catch_ups.connect_lazy(),
+            })
         };
         Ok(Self {
-            channels: settings
+            cores: settings
                 .core_urls
                 .iter()
                 .map(connect)
@@ -53,12 +80,25 @@ impl Core {
         })
     }
 
+    /// For calls that end by themselves.
     pub fn client(&self) -> NotificationServiceClient<Channel> {
-        NotificationServiceClient::new(self.channel()).max_decoding_message_size(self.message_max)
+        NotificationServiceClient::new(self.current().calls.clone())
+            .max_decoding_message_size(self.message_max)
     }
 
-    pub fn channel(&self) -> Channel {
-        self.channels[self.current.load(Ordering::Relaxed) % self.channels.len()].clone()
+    /// For reading the store.
+    pub fn catch_ups(&self) -> NotificationServiceClient<Channel> {
+        NotificationServiceClient::new(self.current().catch_ups.clone())
+            .max_decoding_message_size(self.message_max)
+    }
+
+    pub fn relay(&self) -> RelayServiceClient<Channel> {
+        RelayServiceClient::new(self.current().relay.clone())
+            .max_decoding_message_size(self.message_max)
+    }
+
+    fn current(&self) -> &Channels {
+        &self.cores[self.current.load(Ordering::Relaxed) % self.cores.len()]
     }
 
     /// This one can't be reached: the next in turn.

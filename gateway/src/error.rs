@@ -44,12 +44,20 @@ impl ApiError {
 
     pub fn gateway_full(limit: usize) -> Self {
         let message = format!("{limit} streams are open here, which is the most allowed");
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "gateway-full", message).retry(5)
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "too-many-streams", message).retry(5)
     }
 
     pub fn core_away() -> Self {
         let message = "the core can't be reached right now; try again";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "core-unavailable", message).retry(2)
+    }
+
+    /// What was called `from` is called `to` by whoever reads this.
+    pub fn naming(self, from: &str, to: &str) -> Self {
+        Self {
+            message: self.message.replace(from, to),
+            ..self
+        }
     }
 
     pub fn retry(self, seconds: u64) -> Self {
@@ -82,7 +90,9 @@ impl From<Status> for ApiError {
                     .map(|bad| bad.field_violations.iter())
                     .into_iter()
                     .flatten()
-                    .map(|violation| format!("{}: {}", violation.field, violation.description))
+                    .map(|violation| {
+                        format!("{}: {}", http_name(&violation.field), violation.description)
+                    })
                     .collect();
                 let message = match violations.as_slice() {
                     [] => status.message().to_owned(),
@@ -135,6 +145,24 @@ impl From<Status> for ApiError {
             ..error
         }
     }
+}
+
+/// What the HTTP API calls a field that the core named.
+fn http_name(field: &str) -> String {
+    let (name, index) = field.split_at(field.find('[').unwrap_or(field.len()));
+    let name = match name {
+        "recipient_id" => "clientID",
+        "recipients.ids" => "destinations",
+        "source_id" => "sourceID",
+        "event_id" | "ids" => "id",
+        "page_size" => "limit",
+        "page_token" => "pageToken",
+        "topics" => "topic",
+        "up_to" => "upTo",
+        "after" => "lastEventID",
+        other => other,
+    };
+    format!("{name}{index}")
 }
 
 impl IntoResponse for ApiError {

@@ -89,6 +89,7 @@ pub(crate) async fn unicast(
     publish(&context, &request_id, request)
         .await
         .map(|published| Json(published.into()))
+        .map_err(|error| error.naming("destinations[0]", "destinationID"))
 }
 
 /// `POST /api/events/broadcast`

@@ -49,6 +49,6 @@ struct Context {
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
     /// At most so many streams catch up at once.
-    catch_ups: tokio::sync::Semaphore,
+    catch_ups: Arc<tokio::sync::Semaphore>,
     shutdown: CancellationToken,
 }

@@ -299,7 +299,7 @@ mod tests {
         let a = [registry.open("a").unwrap(), registry.open("a").unwrap()];
         assert_eq!(registry.open("a").err().unwrap().code(), "too-many-streams");
         let b = registry.open("b").unwrap();
-        assert_eq!(registry.open("c").err().unwrap().code(), "gateway-full");
+        assert_eq!(registry.open("c").err().unwrap().code(), "too-many-streams");
         drop(a);
         drop(b);
         let interest = registry.interest(1, 10).await;

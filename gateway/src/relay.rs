@@ -6,7 +6,6 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use mercurio_proto::v1::{
     RelayJoin, RelayLeave, RelayRenew, RelayRequest, RelayResponse, relay_request, relay_response,
-    relay_service_client::RelayServiceClient,
 };
 use tokio::{
     sync::mpsc,
@@ -73,8 +72,7 @@ async fn open(
     let request = context
         .core
         .stream("relay", ReceiverStream::new(outgoing))?;
-    let mut client =
-        RelayServiceClient::new(context.core.channel()).max_decoding_message_size(16 << 20);
+    let mut client = context.core.relay();
     let responses = timeout(OPEN_TIMEOUT, client.relay(request))
         .await
         .map_err(|_| Status::deadline_exceeded("the core did not accept the relay in time"))??;

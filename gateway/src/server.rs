@@ -98,7 +98,7 @@ impl Gateway {
             core,
             registry: Arc::new(Registry::new(limits, metrics.clone())),
             metrics,
-            catch_ups: Semaphore::new(settings.catch_ups),
+            catch_ups: Arc::new(Semaphore::new(settings.catch_ups)),
             settings,
             verifier,
             shutdown: CancellationToken::new(),
@@ -151,7 +151,7 @@ fn router(context: &Arc<Context>) -> Router {
         .fallback(|| async {
             ApiError::new(
                 StatusCode::NOT_FOUND,
-                "no-such-path",
+                "not-found",
                 "there is nothing at this path",
             )
         })

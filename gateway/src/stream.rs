@@ -1,7 +1,8 @@
 //! A browser's stream: what the store has after its cursor, then what the relay brings.
 //!
 //! It is a state machine that is pulled by the connection: a client that doesn't read is not read
-//! for, and holds its mailbox, bounded, and a message of a catch-up.
+//! for. It holds its mailbox, bounded, and a page of a catch-up; never a call to the core, which
+//! would hold up the others.
 
 use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
@@ -15,7 +16,10 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderName, HeaderValue, header};
 use mercurio_proto::v1::{SubscribeRequest, SubscribeResponse, subscribe_response};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, sleep_until, timeout},
+};
 use tonic::{Code, Status, Streaming};
 
 use crate::{
@@ -32,6 +36,10 @@ use crate::{
 
 /// The longest wait before a catch-up that failed is tried again.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// Bytes of frames behind which a catch-up lets go of the core until they are written.
+const PAGE_BYTES: usize = 64 << 10;
+/// How long a new stream's head waits for the rest of its first page.
+const FIRST_PAGE: Duration = Duration::from_millis(50);
 
 /// `GET /api/clients/{clientID}/notifications/stream`
 pub(crate) async fn open(
@@ -143,24 +151,17 @@ enum At {
     Behind {
         tried: u32,
     },
-    /// The store is being read, up to the present.
+    /// A page of the store is being read, up to the present if it is that short.
     CatchingUp(Box<CatchUp>),
     Live,
 }
 
 struct CatchUp {
     messages: Streaming<SubscribeResponse>,
+    /// Bytes of frames so far.
+    bytes: usize,
     context: Arc<Context>,
-}
-
-impl CatchUp {
-    fn begin(messages: Streaming<SubscribeResponse>, context: &Arc<Context>) -> At {
-        context.metrics.catching_up.inc();
-        At::CatchingUp(Box::new(Self {
-            messages,
-            context: context.clone(),
-        }))
-    }
+    _turn: OwnedSemaphorePermit,
 }
 
 impl Drop for CatchUp {
@@ -170,24 +171,34 @@ impl Drop for CatchUp {
 }
 
 impl Stream {
-    /// Gets as far as `opened`.
+    /// Gets as far as `opened`, and as much further as is there already.
     async fn first(&mut self) -> Result<(), ApiError> {
-        let mut messages = loop {
+        let mut catch_up = loop {
             match self.subscribe().await {
-                Ok(messages) => break messages,
+                Ok(catch_up) => break catch_up,
                 Err(status) if status.code() == Code::Unavailable => {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
                 Err(status) => return Err(status.into()),
             }
         };
-        let Some(opened) = messages.message().await? else {
+        let Some(opened) = catch_up.messages.message().await? else {
             return Err(ApiError::core_away());
         };
         self.cursor = Some(opened.cursor);
         self.ready.extend(sse::caught_up(&opened));
-        self.at = CatchUp::begin(messages, &self.context);
+        self.at = At::CatchingUp(catch_up);
+        if timeout(FIRST_PAGE, self.advance()).await.is_err() {
+            self.let_go();
+        }
         Ok(())
+    }
+
+    /// Ends a call to the core that goes on: what it would have brought is read again.
+    fn let_go(&mut self) {
+        if matches!(self.at, At::CatchingUp(_)) {
+            self.at = At::Behind { tried: 0 };
+        }
     }
 
     /// The next bytes, and whether more follow.
@@ -206,6 +217,7 @@ impl Stream {
             () = expiry(self.expires_at) => Some(sse::closing("token-expired", None)),
             () = self.advance() => None,
             () = sleep_until(heartbeat) => {
+                self.let_go();
                 self.ready.push_back(sse::HEARTBEAT);
                 None
             }
@@ -217,10 +229,17 @@ impl Stream {
         }
     }
 
-    /// Goes on until there are frames. Can be dropped at any wait without losing something.
+    /// Goes on until there are frames, and to the end of a page. Can be dropped at any wait
+    /// without losing something.
     async fn advance(&mut self) {
-        while self.ready.is_empty() {
+        loop {
             match &mut self.at {
+                At::CatchingUp(catch_up) => match catch_up.messages.message().await {
+                    Ok(Some(message)) => self.caught_up(&message),
+                    Ok(None) => self.at = At::Live,
+                    Err(status) => self.failed(&status),
+                },
+                _ if !self.ready.is_empty() => return,
                 At::Live => match self.place.mailbox.next().await {
                     Mail::Event(event) => self.take(&event),
                     Mail::Behind => self.at = At::Behind { tried: 0 },
@@ -232,26 +251,21 @@ impl Stream {
                         tokio::time::sleep(wait).await;
                     }
                     match self.subscribe().await {
-                        Ok(messages) => self.at = CatchUp::begin(messages, &self.context),
+                        Ok(catch_up) => self.at = At::CatchingUp(catch_up),
                         Err(status) => self.failed(&status),
                     }
                 }
-                At::CatchingUp(catch_up) => match catch_up.messages.message().await {
-                    Ok(Some(message)) => self.caught_up(&message),
-                    Ok(None) => self.at = At::Live,
-                    Err(status) => self.failed(&status),
-                },
             }
         }
     }
 
     /// Reads the store from the cursor on, up to the present. What comes after that waits in the
     /// mailbox.
-    async fn subscribe(&self) -> Result<Streaming<SubscribeResponse>, Status> {
+    async fn subscribe(&self) -> Result<Box<CatchUp>, Status> {
         self.place.resume().await;
         let context = &self.context;
-        // The semaphore is never closed.
-        let _turn = context.catch_ups.acquire().await;
+        let turn = context.catch_ups.clone().acquire_owned().await;
+        let turn = turn.map_err(|_| Status::unavailable("shutting down"))?;
         let request = SubscribeRequest {
             recipient_id: self.recipient.clone(),
             after: self.cursor,
@@ -259,10 +273,17 @@ impl Stream {
             until_current: true,
         };
         let request = context.core.stream(&self.request_id.0, request)?;
-        let mut client = context.core.client();
+        let mut client = context.core.catch_ups();
         let messages = timeout(context.settings.call_timeout, client.subscribe(request)).await;
         let too_late = |_| Status::deadline_exceeded("the core did not answer in time");
-        Ok(messages.map_err(too_late)??.into_inner())
+        let messages = messages.map_err(too_late)??.into_inner();
+        context.metrics.catching_up.inc();
+        Ok(Box::new(CatchUp {
+            messages,
+            bytes: 0,
+            context: context.clone(),
+            _turn: turn,
+        }))
     }
 
     fn failed(&mut self, status: &Status) {
@@ -282,9 +303,18 @@ impl Stream {
             }
         }
         self.cursor = Some(message.cursor);
+        let Some(frame) = sse::caught_up(message) else {
+            return;
+        };
         self.sent += 1;
         self.context.metrics.delivered.inc();
-        self.ready.extend(sse::caught_up(message));
+        if let At::CatchingUp(catch_up) = &mut self.at {
+            catch_up.bytes += frame.len();
+            if catch_up.bytes >= PAGE_BYTES {
+                self.let_go();
+            }
+        }
+        self.ready.push_back(frame);
     }
 
     fn take(&mut self, event: &sse::Event) {

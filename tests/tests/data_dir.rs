@@ -36,10 +36,8 @@ async fn a_directory_that_cannot_be_used_is_named() {
 async fn ports_that_are_taken_are_named() {
     let first = Setup::serve().start().await;
     let taken = first.http().to_string();
-    let mut command = Setup::serve()
-        .any_port()
-        .args(["--http-addr", &taken])
-        .command();
+    let second = Setup::serve().any_port().args(["--http-addr", &taken]);
+    let mut command = second.command();
     // The flag stands twice; where that is refused, that is what is said.
     let mut process = mercurio_tests::process::Process::spawn("serve", &mut command);
     let status = process.wait(SOON).await;

@@ -67,7 +67,8 @@ async fn metrics_tell_what_goes_on() {
 
     let text = metrics(&service).await;
     eprintln!("{text}");
-    let published = |text: &str| sample(text, "mercurio_published_total").unwrap_or(0.0);
+    let published =
+        |text: &str| sample(text, "mercurio_core_notifications_published_total").unwrap_or(0.0);
     assert_eq!(published(&text) - published(&before), 11.0, "{text}");
     for (what, words) in [
         ("delivered", &["delivered"][..]),

@@ -165,6 +165,11 @@ async fn every_example_works() {
             .arg(&script)
             .current_dir(home)
             .env("PATH", &paths);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("MERCURIO_") {
+                command.env_remove(name);
+            }
+        }
         command.env("MERCURIO_GRPC_ADDR", service.grpc().to_string());
         let name = format!("README.md, line {}", block.line);
         let mut process = Process::spawn(&name, &mut command);

@@ -16,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use crate::{
     error::Failure,
@@ -40,7 +40,7 @@ pub struct Addresses {
 /// Starts the log on standard error.
 pub fn log(settings: &Settings) {
     // The table has checked it.
-    let filter = EnvFilter::builder().parse_lossy(settings.text("log-level").unwrap_or("info"));
+    let filter = log_filter(settings.text("log-level").unwrap_or("info"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
@@ -283,4 +283,15 @@ impl Signals {
             _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
         }
     }
+}
+
+/// A bare level is meant for this service; libraries say only what is wrong, and at `trace` all.
+fn log_filter(text: &str) -> EnvFilter {
+    let filter = match text.trim().parse::<LevelFilter>() {
+        Ok(level) if level < LevelFilter::TRACE => {
+            format!("{},mercurio={level}", level.min(LevelFilter::WARN))
+        }
+        _ => text.to_owned(),
+    };
+    EnvFilter::builder().parse_lossy(filter)
 }

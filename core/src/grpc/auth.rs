@@ -56,9 +56,10 @@ fn bearer(metadata: &MetadataMap) -> Result<&str, TokenError> {
         return Err(TokenError::Malformed);
     }
     let value = value.to_str().map_err(|_| TokenError::Malformed)?;
-    let (scheme, token) = value.split_once(' ').ok_or(TokenError::Malformed)?;
+    // Something else than a bearer token is none.
+    let (scheme, token) = value.split_once(' ').ok_or(TokenError::Missing)?;
     if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(TokenError::Malformed);
+        return Err(TokenError::Missing);
     }
     Ok(token.trim())
 }
@@ -76,8 +77,8 @@ mod tests {
         };
         assert_eq!(bearer_of("Bearer a.b.c").as_deref(), Ok("a.b.c"));
         assert_eq!(bearer_of("bearer  a.b.c ").as_deref(), Ok("a.b.c"));
-        assert_eq!(bearer_of("a.b.c"), Err(TokenError::Malformed));
-        assert_eq!(bearer_of("Basic a.b.c"), Err(TokenError::Malformed));
+        assert_eq!(bearer_of("a.b.c"), Err(TokenError::Missing));
+        assert_eq!(bearer_of("Basic a.b.c"), Err(TokenError::Missing));
         assert_eq!(bearer(&MetadataMap::new()), Err(TokenError::Missing));
         let mut two = MetadataMap::new();
         two.append("authorization", "Bearer a".parse().unwrap());

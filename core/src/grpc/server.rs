@@ -94,6 +94,8 @@ async fn router(
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(HEALTH_DESCRIPTOR_SET)
+            // What errors carry: grpcurl shows no details that it can't look up.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let transport = &context.transport;
     let router = Server::builder()
@@ -127,10 +129,12 @@ async fn set_serving(health: &HealthReporter, is_serving: bool) {
 /// logged, least of all its token or body.
 fn span(request: &http::Request<()>) -> Span {
     let method = request.uri().path();
-    match request_id(request.headers()) {
+    let span = match request_id(request.headers()) {
         Some(id) => tracing::info_span!("rpc", method, request_id = id),
         None => tracing::info_span!("rpc", method, request_id = %Uuid::now_v7()),
-    }
+    };
+    span.in_scope(|| tracing::debug!("called"));
+    span
 }
 
 /// The id that the caller gave, if it may stand in a log.

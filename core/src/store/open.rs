@@ -170,12 +170,7 @@ fn recover(dir: &Path, settings: &StoreSettings) -> Result<State, StoreError> {
             let meta = full.meta();
             full.sealed(meta)?
         };
-        if segment.meta.base < end.last {
-            return Err(StoreError::Corrupt {
-                dir: dir.join(id.name()),
-                message: format!("it begins at {}, inside the one before", segment.meta.base),
-            });
-        }
+        follows(dir, sealed.last(), id.number, &segment.meta)?;
         end = Meta {
             base: segment.meta.last,
             samples: Vec::new(),
@@ -187,6 +182,7 @@ fn recover(dir: &Path, settings: &StoreSettings) -> Result<State, StoreError> {
         Some(id) => {
             let path = dir.join(id.name());
             let base = segment::read_meta(&path)?;
+            follows(dir, sealed.last(), id.number, &base)?;
             open_active(id.number, path, &base, settings)?
         }
         None => {
@@ -198,6 +194,30 @@ fn recover(dir: &Path, settings: &StoreSettings) -> Result<State, StoreError> {
         sealed: Arc::new(sealed),
         active,
     })
+}
+
+/// A segment begins where the one before it ended. sled takes damage in the middle of its log for
+/// the end of it, so without this a live segment could come back with less than it had.
+fn follows(
+    dir: &Path,
+    before: Option<&Arc<Segment>>,
+    number: u64,
+    meta: &Meta,
+) -> Result<(), StoreError> {
+    let Some(before) = before else { return Ok(()) };
+    let end = before.meta.last;
+    // Between segments that are not neighbours, retention dropped some.
+    let is_neighbour = before.id.number + 1 == number;
+    if meta.base < end || (is_neighbour && meta.base > end) {
+        return Err(StoreError::Corrupt {
+            dir: dir.join(before.id.name()),
+            message: format!(
+                "it ends at entry {end}, and the next one begins behind entry {}",
+                meta.base
+            ),
+        });
+    }
+    Ok(())
 }
 
 /// The segments' directories. What a stopped process left half made or half removed goes.
@@ -441,14 +461,9 @@ impl DirLock {
 
 /// Remembers, in a file of its own and without waiting for the disk, which entry was safe. sled
 /// takes a damaged end of its log for the end: this tells the difference.
-pub(super) struct HighWater {
-    file: File,
-    noted: Mutex<(Sequence, Instant)>,
-}
+pub(super) struct HighWater(File);
 
 impl HighWater {
-    const EVERY: Duration = Duration::from_millis(100);
-
     fn open(dir: &Path, last: Sequence) -> Result<Self, StoreError> {
         let path = dir.join("high-water");
         let mut file = OpenOptions::new()
@@ -468,32 +483,19 @@ impl HighWater {
                 written,
             });
         }
-        let high_water = Self {
-            file,
-            noted: Mutex::new((last, Instant::now())),
-        };
-        high_water.write(last);
+        let high_water = Self(file);
+        high_water.note(last);
         Ok(high_water)
     }
 
     /// An entry is safe.
     pub fn note(&self, sequence: Sequence) {
-        let mut noted = self.noted.lock();
-        let due = noted.1.elapsed() >= Self::EVERY;
-        noted.0 = sequence;
-        if due {
-            noted.1 = Instant::now();
-            self.write(sequence);
-        }
-    }
-
-    fn write(&self, sequence: Sequence) {
         let mut bytes = [0; 12];
         bytes[..8].copy_from_slice(&sequence.to_be_bytes());
         let sum = crc32fast::hash(&bytes[..8]);
         bytes[8..].copy_from_slice(&sum.to_be_bytes());
         // An older mark only finds less.
-        if let Err(error) = self.file.write_all_at(&bytes, 0) {
+        if let Err(error) = self.0.write_all_at(&bytes, 0) {
             tracing::debug!(%error, "write high-water");
         }
     }
@@ -502,11 +504,5 @@ impl HighWater {
         let (sequence, rest) = bytes.split_first_chunk::<8>()?;
         let sum: [u8; 4] = rest.try_into().ok()?;
         (crc32fast::hash(sequence).to_be_bytes() == sum).then(|| u64::from_be_bytes(*sequence))
-    }
-}
-
-impl Drop for HighWater {
-    fn drop(&mut self) {
-        self.write(self.noted.lock().0);
     }
 }

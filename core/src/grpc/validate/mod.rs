@@ -115,7 +115,7 @@ pub(super) fn list_history(
         Some(recipient) if !request.page_token.is_empty() => {
             let before = page_token::decode(recipient, &request.page_token);
             if before.is_none() {
-                let why = "not the next_page_token of a page of this recipient";
+                let why = "not what a page of this recipient gave for the next one";
                 wrong.add(
                     "page_token",
                     format!("{}: {why}", shown(&request.page_token)),
