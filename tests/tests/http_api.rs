@@ -288,7 +288,7 @@ async fn paths_and_methods_that_are_not_there() {
         assert_eq!(answer.status, 405, "{method} {path}: {}", answer.text());
         assert!(answer.json()["code"].is_string(), "{method} {path}");
     }
-    for id in ["0", "999999999", "18446744073709551615"] {
+    for id in ["999999999", "18446744073709551615"] {
         let path = format!("/api/clients/me/notifications/{id}");
         Request::get(path)
             .bearer(&alice)
@@ -304,7 +304,7 @@ async fn paths_and_methods_that_are_not_there() {
                 .expect_error(404, "not-found");
         }
     }
-    for id in ["x", "-1", "1.5", "18446744073709551616"] {
+    for id in ["0", "x", "-1", "1.5", "18446744073709551616"] {
         let path = format!("/api/clients/me/notifications/{id}");
         let answer = Request::get(path).bearer(&alice).send(to).await;
         assert!(

@@ -75,7 +75,7 @@ async fn metrics_tell_what_goes_on() {
         ("connected streams", &["streams"]),
         ("streams catching up", &["catching_up"]),
         ("batch sizes", &["batch"]),
-        ("sync times", &["sync", "seconds"]),
+        ("sync times", &["commit", "seconds"]),
         ("store size", &["store", "bytes"]),
         ("duplicates", &["duplicate"]),
     ] {

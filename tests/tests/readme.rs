@@ -170,7 +170,7 @@ async fn every_example_works() {
                 command.env_remove(name);
             }
         }
-        command.env("MERCURIO_GRPC_ADDR", service.grpc().to_string());
+        command.env("MERCURIO_CORE_URL", format!("http://{}", service.grpc()));
         let name = format!("README.md, line {}", block.line);
         let mut process = Process::spawn(&name, &mut command);
         if let How::Until(text) = &block.manner {

@@ -24,6 +24,9 @@ const REQUEST_ID: &str = "x-request-id";
 /// The most bytes of an id that is taken from a request.
 const REQUEST_ID_MAX: usize = 128;
 
+/// Bytes of a call's metadata: a token that is too large is refused as such, not as a broken call.
+const HEAD_MAX: u32 = 32 << 10;
+
 /// Why serving ended, or did not begin.
 #[derive(Debug, Error)]
 pub enum ServeError {
@@ -101,6 +104,7 @@ async fn router(
     let router = Server::builder()
         .trace_fn(span)
         .timeout(transport.call_timeout)
+        .http2_max_header_list_size(HEAD_MAX)
         .max_concurrent_streams(transport.calls_per_connection)
         .http2_keepalive_interval(Some(transport.keepalive_interval))
         .http2_keepalive_timeout(Some(transport.keepalive_timeout))

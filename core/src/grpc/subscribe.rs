@@ -190,11 +190,14 @@ impl Feed {
             };
             let now = clock::now();
             let page = store.feed(&recipient, through, up_to, limit, now)?;
-            let opening = match page.lost && !told {
-                true => Some(store.opening(&recipient, Some(through), now)?),
-                false => None,
-            };
-            Ok((page, opening))
+            if told || !page.lost {
+                return Ok((page, None));
+            }
+            // Retention goes on: what is said to be the oldest has to be known before the page
+            // is read, or the page could begin before it.
+            let opening = store.opening(&recipient, Some(through), now)?;
+            let page = store.feed(&recipient, through, up_to, limit, now)?;
+            Ok((page, Some(opening)))
         };
         let (page, opening) = self.context.read(read).await?;
         // A page that gets nowhere would be read for ever.
