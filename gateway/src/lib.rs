@@ -4,10 +4,11 @@
 //! | module | subject |
 //! |---|---|
 //! | [`settings`] | what can be set |
-//! | `server` | the listener, connections, the end |
+//! | `server`, `connection` | the routes; connections, and how they end |
 //! | `auth`, `query`, `error` | what comes in: tokens, parameters; what is refused |
 //! | `api`, `events` | the HTTP API: reading and marking; publishing |
-//! | `stream`, `sse` | a browser's stream, and its bytes |
+//! | `stream`, `catch_up`, `delivery` | a browser's stream: opened, read from the store, written |
+//! | `sse` | its bytes |
 //! | `registry`, `mailbox` | which streams are open, and what waits for each |
 //! | `relay`, `core` | the one upstream stream; calls to the core |
 //! | `json` | what a notification looks like |
@@ -16,7 +17,10 @@
 
 mod api;
 mod auth;
+mod catch_up;
+mod connection;
 mod core;
+mod delivery;
 mod error;
 mod events;
 mod health;

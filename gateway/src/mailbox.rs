@@ -1,6 +1,6 @@
 //! What waits for one open stream. Bounded: a stream that falls behind is told so, and reads the
 //! store from its own cursor instead; nothing is dropped for its reader. An idle one holds no
-//! allocation.
+//! allocation, and one entry at a time needs none.
 
 use std::{
     collections::VecDeque,
@@ -21,8 +21,18 @@ pub(crate) struct Mailbox {
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Arc<Event>>,
+    first: Option<Arc<Event>>,
+    /// Empty while there is no first one.
+    rest: VecDeque<Arc<Event>>,
     behind: bool,
+    end: Option<End>,
+}
+
+impl State {
+    fn clear(&mut self) {
+        self.first = None;
+        self.rest = VecDeque::new();
+    }
 }
 
 /// What comes next for a stream.
@@ -33,6 +43,15 @@ pub(crate) enum Mail {
     Behind,
 }
 
+/// The service ends the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// With a word.
+    Closing,
+    /// At once: its reader had time enough.
+    Cut,
+}
+
 impl Mailbox {
     /// Hands in an entry. `true`: with this one the stream has fallen behind.
     pub fn push(&self, event: &Arc<Event>, capacity: usize) -> bool {
@@ -40,17 +59,19 @@ impl Mailbox {
         if state.behind {
             return false;
         }
-        let is_full = state.waiting.len() >= capacity;
+        if state.first.is_none() {
+            state.first = Some(event.clone());
+            drop(state);
+            self.waker.wake();
+            return false;
+        }
+        // Its reader has been woken for the first one.
+        let is_full = state.rest.len() + 1 >= capacity;
         if is_full {
-            state.waiting = VecDeque::new();
+            state.clear();
             state.behind = true;
         } else {
-            state.waiting.push_back(event.clone());
-        }
-        let wake = is_full || state.waiting.len() == 1;
-        drop(state);
-        if wake {
-            self.waker.wake();
+            state.rest.push_back(event.clone());
         }
         is_full
     }
@@ -58,7 +79,7 @@ impl Mailbox {
     /// Entries have passed the stream by.
     pub fn set_behind(&self) {
         let mut state = self.state.lock();
-        state.waiting = VecDeque::new();
+        state.clear();
         state.behind = true;
         drop(state);
         self.waker.wake();
@@ -68,38 +89,46 @@ impl Mailbox {
     /// under its lock, when the relay brings the user's entries.
     pub fn resume(&self) {
         let mut state = self.state.lock();
-        state.waiting = VecDeque::new();
+        state.clear();
         state.behind = false;
     }
 
-    pub async fn next(&self) -> Mail {
-        std::future::poll_fn(|context| self.poll_next(context)).await
+    /// The stream is to end.
+    pub fn end(&self, end: End) {
+        self.state.lock().end = Some(end);
+        self.waker.wake();
     }
 
-    fn poll_next(&self, context: &Context<'_>) -> Poll<Mail> {
-        if let Some(mail) = self.take() {
-            return Poll::Ready(mail);
-        }
+    /// Whether the stream is to end; if not, the task is woken when it is, or when something
+    /// comes in.
+    pub fn poll_end(&self, context: &Context<'_>) -> Poll<End> {
         self.waker.register(context.waker());
-        // Something may have come in before the waker was there.
-        self.take().map_or(Poll::Pending, Poll::Ready)
+        match self.state.lock().end {
+            Some(end) => Poll::Ready(end),
+            None => Poll::Pending,
+        }
     }
 
-    fn take(&self) -> Option<Mail> {
+    /// The next entry, and whether another one waits behind it. Does not wake: see
+    /// [`Mailbox::poll_end`].
+    pub fn take(&self) -> Option<(Mail, bool)> {
         let mut state = self.state.lock();
         if state.behind {
-            return Some(Mail::Behind);
+            return Some((Mail::Behind, false));
         }
-        let event = state.waiting.pop_front()?;
-        if state.waiting.is_empty() {
-            state.waiting = VecDeque::new();
+        let event = state.first.take()?;
+        state.first = state.rest.pop_front();
+        if state.rest.is_empty() && state.rest.capacity() > 0 {
+            state.rest = VecDeque::new();
         }
-        Some(Mail::Event(event))
+        Some((Mail::Event(event), state.first.is_some()))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
+
     use mercurio_proto::v1 as pb;
 
     use super::*;
@@ -114,20 +143,49 @@ mod tests {
         Arc::new(Event::from_relay(&entry).unwrap())
     }
 
-    #[tokio::test]
-    async fn a_full_one_says_behind_until_it_is_resumed() {
+    fn next(mailbox: &Mailbox) -> Option<(u64, bool)> {
+        match mailbox.take()? {
+            (Mail::Event(event), more) => Some((event.cursor, more)),
+            (Mail::Behind, _) => panic!("behind"),
+        }
+    }
+
+    #[test]
+    fn a_full_one_says_behind_until_it_is_resumed() {
         let mailbox = Mailbox::default();
         assert!(!mailbox.push(&event(1), 2));
         assert!(!mailbox.push(&event(2), 2));
         assert!(mailbox.push(&event(3), 2));
         assert!(!mailbox.push(&event(4), 2), "only the first one says so");
-        assert!(matches!(mailbox.next().await, Mail::Behind));
-        assert!(matches!(mailbox.next().await, Mail::Behind));
+        assert!(matches!(mailbox.take(), Some((Mail::Behind, _))));
+        assert!(matches!(mailbox.take(), Some((Mail::Behind, _))));
         mailbox.resume();
+        assert_eq!(next(&mailbox), None);
         mailbox.push(&event(5), 2);
-        let Mail::Event(next) = mailbox.next().await else {
-            panic!("behind")
-        };
-        assert_eq!(next.cursor, 5);
+        assert_eq!(next(&mailbox), Some((5, false)));
+    }
+
+    #[test]
+    fn order_is_kept() {
+        let mailbox = Mailbox::default();
+        (1..=3).for_each(|cursor| _ = mailbox.push(&event(cursor), 8));
+        assert_eq!(next(&mailbox), Some((1, true)));
+        mailbox.push(&event(4), 8);
+        assert_eq!(next(&mailbox), Some((2, true)));
+        assert_eq!(next(&mailbox), Some((3, true)));
+        assert_eq!(next(&mailbox), Some((4, false)));
+        assert_eq!(next(&mailbox), None);
+    }
+
+    #[test]
+    fn the_end_is_told_whatever_waits() {
+        let mailbox = Mailbox::default();
+        let context = Context::from_waker(Waker::noop());
+        assert_eq!(mailbox.poll_end(&context), Poll::Pending);
+        mailbox.set_behind();
+        mailbox.end(End::Closing);
+        assert_eq!(mailbox.poll_end(&context), Poll::Ready(End::Closing));
+        mailbox.end(End::Cut);
+        assert_eq!(mailbox.poll_end(&context), Poll::Ready(End::Cut));
     }
 }

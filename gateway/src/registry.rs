@@ -11,7 +11,12 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
-use crate::{error::ApiError, mailbox::Mailbox, metrics::Metrics, sse::Event};
+use crate::{
+    error::ApiError,
+    mailbox::{End, Mailbox},
+    metrics::Metrics,
+    sse::Event,
+};
 
 pub(crate) struct Registry {
     inner: Mutex<Inner>,
@@ -34,6 +39,8 @@ struct Inner {
     streams: usize,
     changed: HashSet<Arc<str>>,
     connected: bool,
+    /// The service is ending: nobody is taken in any more.
+    ending: bool,
 }
 
 #[derive(Default)]
@@ -73,6 +80,9 @@ impl Registry {
     /// Takes in a stream; it leaves when what is returned is dropped.
     pub fn open(self: &Arc<Self>, user: &str) -> Result<Open, ApiError> {
         let mut inner = self.inner.lock();
+        if inner.ending {
+            return Err(ApiError::core_away());
+        }
         if inner.streams >= self.limits.streams {
             return Err(ApiError::gateway_full(self.limits.streams));
         }
@@ -154,6 +164,14 @@ impl Registry {
         mailboxes.for_each(|mailbox| mailbox.set_behind());
     }
 
+    /// Every open stream is to end, and no other is taken in.
+    pub fn end(&self, end: End) {
+        let mut inner = self.inner.lock();
+        inner.ending = true;
+        let mailboxes = inner.users.values().flat_map(|user| &user.mailboxes);
+        mailboxes.for_each(|mailbox| mailbox.end(end));
+    }
+
     pub fn is_connected(&self) -> bool {
         self.inner.lock().connected
     }
@@ -214,6 +232,11 @@ pub(crate) struct Open {
 }
 
 impl Open {
+    /// The user whose stream it is.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
     /// Waits until the relay brings the user's entries, and has them wait in the mailbox from then
     /// on: what is read from the store after this meets them without a gap.
     pub async fn resume(&self) {

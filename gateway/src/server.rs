@@ -10,24 +10,16 @@ use axum::{
     routing::{get, post, put},
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
 use mercurio_auth::{ServiceTokens, Verifier};
 use prometheus_client::registry::Registry as MetricsRegistry;
 use thiserror::Error;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    time::timeout,
-};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::sync::CancellationToken;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::Instrument;
 
 use crate::{
-    Context, api,
+    Context, api, connection,
     core::Core,
     error::ApiError,
     events, health,
@@ -37,11 +29,6 @@ use crate::{
     settings::GatewaySettings,
     stream,
 };
-
-/// Connections beyond the streams: short calls, and the next stream of who reconnects.
-const SPARE_CONNECTIONS: usize = 1024;
-/// Bytes of a request's head: a token of 8 KiB fits twice.
-const HEAD_MAX: usize = 24 << 10;
 
 /// Why the gateway can't serve.
 #[derive(Debug, Error)]
@@ -119,7 +106,7 @@ impl Gateway {
             shutdown.cancelled().await;
             ending.cancel();
         });
-        accept(&context, listener, router).await;
+        connection::accept(&context, listener, router).await;
         // It ends with the shutdown; a panic in it has been printed.
         let _ = relay.await;
     }
@@ -192,77 +179,6 @@ fn cors(origins: &[String]) -> Result<CorsLayer, ServeError> {
     Ok(layer
         .allow_origin(AllowOrigin::list(origins))
         .allow_credentials(true))
-}
-
-async fn accept(context: &Arc<Context>, listener: TcpListener, router: Router) {
-    let settings = &context.settings;
-    let connections = Arc::new(Semaphore::new(settings.streams_max + SPARE_CONNECTIONS));
-    let tasks = TaskTracker::new();
-    let cut = CancellationToken::new();
-    loop {
-        let next = async {
-            // The semaphore is never closed.
-            let permit = connections.clone().acquire_owned().await;
-            (permit, listener.accept().await)
-        };
-        let (permit, accepted) = tokio::select! {
-            () = context.shutdown.cancelled() => break,
-            next = next => next,
-        };
-        let socket = match accepted {
-            Ok((socket, _)) => socket,
-            Err(error) => {
-                // Most often out of file descriptors: some come back when connections close.
-                tracing::error!(%error, "accept a connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        let connection = connection(context.clone(), socket, router.clone());
-        let cut = cut.clone();
-        tasks.spawn(async move {
-            let _permit = permit;
-            tokio::select! {
-                () = cut.cancelled() => {}
-                () = connection => {}
-            }
-        });
-    }
-    drop(listener);
-    tasks.close();
-    if timeout(settings.shutdown_grace, tasks.wait())
-        .await
-        .is_err()
-    {
-        tracing::warn!(open = tasks.len(), "clients that do not read are cut");
-        cut.cancel();
-        tasks.wait().await;
-    }
-}
-
-async fn connection(context: Arc<Context>, socket: TcpStream, router: Router) {
-    if let Err(error) = socket.set_nodelay(true) {
-        tracing::debug!(%error, "set TCP_NODELAY");
-    }
-    context.metrics.connections.inc();
-    let service = TowerToHyperService::new(router);
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(context.settings.read_timeout)
-        .max_buf_size(HEAD_MAX)
-        .serve_connection(TokioIo::new(socket), service);
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = context.shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    context.metrics.connections.dec();
-    if let Err(error) = ended {
-        tracing::debug!(%error, "connection ended");
-    }
 }
 
 /// The id of a request: the caller's, or one made here. It is in the logs here and in the core.

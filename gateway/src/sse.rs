@@ -3,13 +3,62 @@
 //! An entry is encoded once, whatever the number of streams it goes to; the bytes are shared.
 //! JSON has no raw line breaks, so one `data:` line always does.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use mercurio_proto::v1::{self as pb, relay_entry, subscribe_response};
 use serde::Serialize;
 
-use crate::json::{self, Notification};
+use crate::{
+    json::{self, Notification},
+    query::Filters,
+};
+
+/// Bytes of a stream, framed as a chunk of HTTP/1.1 (RFC 9112, section 7.1) with themselves inside:
+/// both forms share the bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Frame {
+    chunk: Bytes,
+    /// Bytes before what the chunk carries.
+    head: u8,
+}
+
+/// What ends a chunk.
+const CHUNK_END: &[u8] = b"\r\n";
+/// What ends a chunked body.
+pub(crate) const LAST_CHUNK: Bytes = Bytes::from_static(b"0\r\n\r\n");
+
+impl Frame {
+    /// From pieces that are not all empty: an empty chunk would end the body.
+    pub fn new(pieces: &[&[u8]]) -> Self {
+        let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+        let mut chunk = format!("{length:x}\r\n").into_bytes();
+        let head = chunk.len() as u8;
+        chunk.reserve_exact(length + CHUNK_END.len());
+        pieces
+            .iter()
+            .for_each(|piece| chunk.extend_from_slice(piece));
+        chunk.extend_from_slice(CHUNK_END);
+        Self {
+            chunk: chunk.into(),
+            head,
+        }
+    }
+
+    /// The bytes for a chunked body, or for one that ends with its connection.
+    pub fn bytes(&self, chunked: bool) -> Bytes {
+        if chunked {
+            return self.chunk.clone();
+        }
+        self.chunk
+            .slice(usize::from(self.head)..self.chunk.len() - CHUNK_END.len())
+    }
+
+    /// Bytes to be written.
+    pub fn len(&self) -> usize {
+        self.chunk.len()
+    }
+}
 
 /// One entry, encoded.
 #[derive(Debug)]
@@ -25,9 +74,9 @@ pub(crate) struct Event {
 #[derive(Debug)]
 enum Encoded {
     /// The same for every stream it goes to.
-    Same(Bytes),
+    Same(Frame),
     /// The client's own id stands in between.
-    Around(Bytes, Bytes),
+    Around(Frame, Frame),
 }
 
 impl Event {
@@ -61,18 +110,28 @@ impl Event {
         }
     }
 
-    /// The bytes for a client, whose id is given as JSON.
-    pub fn frames(&self, client: &Bytes) -> impl Iterator<Item = Bytes> {
-        let (head, client, tail) = match &self.bytes {
-            Encoded::Same(bytes) => (bytes, None, None),
-            Encoded::Around(head, tail) => (head, Some(client.clone()), Some(tail.clone())),
+    /// Whether it passes a stream's filters, and is still of interest.
+    pub fn is_wanted(&self, filters: &Filters) -> bool {
+        let now = || {
+            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            since.map_or(0, |since| since.as_millis() as u64)
         };
-        std::iter::once(head.clone()).chain(client).chain(tail)
+        let passes = |topic: &str| filters.matches(topic);
+        self.topic.as_deref().is_none_or(passes) && self.expires_at.is_none_or(|at| at > now())
+    }
+
+    /// The frames for a client, whose id is given as JSON.
+    pub fn frames<'a>(&'a self, client: &'a Frame) -> impl Iterator<Item = &'a Frame> {
+        let (head, client, tail) = match &self.bytes {
+            Encoded::Same(frame) => (frame, None, None),
+            Encoded::Around(head, tail) => (head, Some(client), Some(tail)),
+        };
+        std::iter::once(head).chain(client).chain(tail)
     }
 }
 
 /// A message of a catch-up. `None`: one of a later version.
-pub(crate) fn caught_up(message: &pb::SubscribeResponse) -> Option<Bytes> {
+pub(crate) fn caught_up(message: &pb::SubscribeResponse) -> Option<Frame> {
     Some(match message.change.as_ref()? {
         subscribe_response::Change::Opened(opened) => self::opened(message.cursor, opened),
         subscribe_response::Change::Notification(notification) => {
@@ -83,15 +142,18 @@ pub(crate) fn caught_up(message: &pb::SubscribeResponse) -> Option<Bytes> {
 }
 
 /// When the browser is to reconnect.
-pub(crate) fn retry(after: Duration) -> Bytes {
-    format!("retry: {}\n\n", after.as_millis()).into()
+pub(crate) fn retry(after: Duration) -> Frame {
+    Frame::new(&[format!("retry: {}\n\n", after.as_millis()).as_bytes()])
 }
 
 /// A sign of life.
-pub(crate) const HEARTBEAT: Bytes = Bytes::from_static(b": heartbeat\n\n");
+pub(crate) const HEARTBEAT: Frame = Frame {
+    chunk: Bytes::from_static(b"d\r\n: heartbeat\n\n\r\n"),
+    head: 3,
+};
 
 /// The server ends the stream, and why. `retry` spreads out who comes back.
-pub(crate) fn closing(reason: &str, retry: Option<Duration>) -> Bytes {
+pub(crate) fn closing(reason: &str, retry: Option<Duration>) -> Frame {
     #[derive(Serialize)]
     struct Closing<'a> {
         reason: &'a str,
@@ -107,7 +169,7 @@ pub(crate) fn closing(reason: &str, retry: Option<Duration>) -> Bytes {
 
 /// The id is where the reader stands, so that a browser that reconnects before its first
 /// notification misses nothing; `cursor` in the data is the present, where the count is exact.
-fn opened(cursor: u64, opened: &pb::Opened) -> Bytes {
+fn opened(cursor: u64, opened: &pb::Opened) -> Frame {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Opened {
@@ -128,7 +190,7 @@ fn opened(cursor: u64, opened: &pb::Opened) -> Bytes {
     )
 }
 
-fn notification_event(cursor: u64, notification: &pb::Notification) -> Bytes {
+fn notification_event(cursor: u64, notification: &pb::Notification) -> Frame {
     event(
         &format!("id: {cursor}\ndata: "),
         &json::to_vec(&Notification::new(notification)),
@@ -147,10 +209,10 @@ fn around(cursor: u64, notification: &pb::Notification) -> Encoded {
         *brace = b',';
     }
     tail.extend(b"\n\n");
-    Encoded::Around(head.into(), tail.into())
+    Encoded::Around(Frame::new(&[&head]), Frame::new(&[&tail]))
 }
 
-fn read_state(cursor: u64, change: &pb::ReadStateChanged) -> Bytes {
+fn read_state(cursor: u64, change: &pb::ReadStateChanged) -> Frame {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct ReadState<'a> {
@@ -173,8 +235,8 @@ fn read_state(cursor: u64, change: &pb::ReadStateChanged) -> Bytes {
     )
 }
 
-fn event(head: &str, data: &[u8]) -> Bytes {
-    [head.as_bytes(), data, b"\n\n"].concat().into()
+fn event(head: &str, data: &[u8]) -> Frame {
+    Frame::new(&[head.as_bytes(), data, b"\n\n"])
 }
 
 #[cfg(test)]
@@ -197,8 +259,26 @@ mod tests {
         }
     }
 
-    fn text(frames: impl Iterator<Item = Bytes>) -> String {
-        String::from_utf8(frames.flatten().collect()).unwrap()
+    fn text<'a>(frames: impl Iterator<Item = &'a Frame>) -> String {
+        String::from_utf8(frames.flat_map(|frame| frame.bytes(false)).collect()).unwrap()
+    }
+
+    fn text_of(frame: &Frame) -> String {
+        text(std::iter::once(frame))
+    }
+
+    #[test]
+    fn a_frame_is_a_chunk_around_its_bytes() {
+        for (frame, bytes, chunk) in [
+            (HEARTBEAT, ": heartbeat\n\n", "d\r\n: heartbeat\n\n\r\n"),
+            (Frame::new(&[b"ab", b"c"]), "abc", "3\r\nabc\r\n"),
+        ] {
+            assert_eq!(frame.bytes(false), bytes);
+            assert_eq!(frame.bytes(true), chunk);
+        }
+        let long = Frame::new(&[&[b'x'; 70_000]]);
+        assert!(long.bytes(true).starts_with(b"11170\r\nxx"));
+        assert_eq!(long.bytes(false), vec![b'x'; 70_000]);
     }
 
     #[test]
@@ -208,7 +288,7 @@ mod tests {
             change: Some(subscribe_response::Change::Notification(notification())),
         };
         assert_eq!(
-            caught_up(&message).unwrap(),
+            text_of(&caught_up(&message).unwrap()),
             "id: 7\ndata: {\"notificationID\":7,\"eventID\":\"e\",\"sourceID\":\"s\",\
              \"clientID\":\"al\\\"ice\",\"topic\":\"a.b\",\"data\":\"x\\r\\ny\\u0000\u{1F600}\",\
              \"createdAt\":\"1970-01-01T00:00:01.005Z\"}\n\n"
@@ -226,7 +306,7 @@ mod tests {
             recipient_ids: Vec::new(),
             ..own.clone()
         };
-        let client = Bytes::from(json::to_vec(&"al\"ice"));
+        let client = Frame::new(&[&json::to_vec(&"al\"ice")]);
         let own = Event::from_relay(&own).unwrap();
         let shared = Event::from_relay(&shared).unwrap();
         assert_eq!(own.frames(&client).count(), 1);
@@ -247,7 +327,7 @@ mod tests {
             change: Some(subscribe_response::Change::Opened(opened)),
         };
         assert_eq!(
-            caught_up(&message).unwrap(),
+            text_of(&caught_up(&message).unwrap()),
             "event: opened\nid: 5\ndata: {\"complete\":true,\"oldest\":2,\"cursor\":9,\"unreadCount\":3}\n\n"
         );
         let change = pb::ReadStateChanged {
@@ -258,7 +338,7 @@ mod tests {
             up_to: 0,
         };
         assert_eq!(
-            read_state(8, &change),
+            text_of(&read_state(8, &change)),
             "event: read-state\nid: 8\ndata: {\"notificationIDs\":[3,4],\"status\":\"read\",\"unreadCount\":1}\n\n"
         );
         let change = pb::ReadStateChanged {
@@ -268,12 +348,12 @@ mod tests {
             ..change
         };
         assert_eq!(
-            read_state(8, &change),
+            text_of(&read_state(8, &change)),
             "event: read-state\nid: 8\ndata: {\"notificationIDs\":[],\"upTo\":6,\"status\":\"unread\",\"unreadCount\":1}\n\n"
         );
-        assert_eq!(retry(Duration::from_secs(3)), "retry: 3000\n\n");
+        assert_eq!(text_of(&retry(Duration::from_secs(3))), "retry: 3000\n\n");
         assert_eq!(
-            closing("shutdown", Some(Duration::from_millis(1500))),
+            text_of(&closing("shutdown", Some(Duration::from_millis(1500)))),
             "retry: 1500\nevent: closing\ndata: {\"reason\":\"shutdown\"}\n\n"
         );
     }

@@ -1,0 +1,224 @@
+//! Connections: accepted, spoken HTTP with, and for a stream taken over.
+//!
+//! hyper reads requests and writes answers. For a stream its buffers and its state would be most of
+//! what an open stream costs, so the socket is taken out of it once the request is read, and the
+//! stream is written straight to it (`delivery.rs`).
+
+use std::{
+    convert::Infallible,
+    fmt::Write as _,
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::SystemTime,
+};
+
+use axum::{Router, body::Body};
+use bytes::Bytes;
+use http::{Method, Request, Response, Version};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::ServiceExt;
+
+use crate::{
+    Context,
+    delivery::{Delivery, Feed, Handover},
+    mailbox::End,
+};
+
+/// Connections beyond the streams: short calls, and the next stream of who reconnects.
+const SPARE_CONNECTIONS: usize = 1024;
+/// Bytes of a request's head: a token of 8 KiB fits twice.
+const HEAD_MAX: usize = 24 << 10;
+
+/// Serves connections until shutdown; open streams are told and ended, and clients that don't read
+/// are cut after the grace.
+pub(crate) async fn accept(context: &Arc<Context>, listener: TcpListener, router: Router) {
+    let settings = &context.settings;
+    let room = Arc::new(Semaphore::new(settings.streams_max + SPARE_CONNECTIONS));
+    let open = Arc::new(Connections {
+        context: context.clone(),
+        router,
+        tasks: TaskTracker::new(),
+        cut: CancellationToken::new(),
+    });
+    loop {
+        let next = async {
+            let permit = room.clone().acquire_owned().await;
+            (permit, listener.accept().await)
+        };
+        let (permit, accepted) = tokio::select! {
+            () = context.shutdown.cancelled() => break,
+            next = next => next,
+        };
+        match (permit, accepted) {
+            (Ok(permit), Ok((socket, _))) => {
+                let connection = serve(open.clone(), socket, permit);
+                open.tasks.spawn(connection);
+            }
+            (_, Err(error)) => {
+                // Most often out of file descriptors: some come back when connections close.
+                tracing::error!(%error, "accept a connection");
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+            // Never closed.
+            (Err(_), _) => break,
+        }
+    }
+    drop(listener);
+    context.registry.end(End::Closing);
+    open.tasks.close();
+    let ended = timeout(settings.shutdown_grace, open.tasks.wait()).await;
+    if ended.is_err() {
+        tracing::warn!(open = open.tasks.len(), "clients that do not read are cut");
+        open.cut.cancel();
+        context.registry.end(End::Cut);
+        open.tasks.wait().await;
+    }
+}
+
+struct Connections {
+    context: Arc<Context>,
+    router: Router,
+    tasks: TaskTracker,
+    cut: CancellationToken,
+}
+
+/// A stream's answer, whose connection is to be taken over.
+struct Taken {
+    feed: Box<Feed>,
+    head: Bytes,
+    chunked: bool,
+}
+
+/// Held as long as a connection is open.
+struct Counted {
+    context: Arc<Context>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.context.metrics.connections.dec();
+    }
+}
+
+async fn serve(open: Arc<Connections>, socket: TcpStream, permit: OwnedSemaphorePermit) {
+    let context = open.context.clone();
+    context.metrics.connections.inc();
+    let counted = Counted {
+        context: context.clone(),
+        _permit: permit,
+    };
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%error, "set TCP_NODELAY");
+    }
+    tokio::select! {
+        () = open.cut.cancelled() => {}
+        taken = requests(&open, socket) => {
+            if let Some((Taken { feed, head, chunked }, socket)) = taken {
+                // A task of its own: this one is as large as hyper's connection.
+                let delivery = Delivery::new(feed, socket, head, chunked);
+                open.tasks.spawn(async move {
+                    let _counted = counted;
+                    delivery.await;
+                });
+            }
+        }
+    }
+}
+
+/// Answers requests, until the connection ends or one of them is for a stream.
+async fn requests(open: &Connections, socket: TcpStream) -> Option<(Taken, TcpStream)> {
+    let taken: Mutex<Option<Taken>> = Mutex::new(None);
+    let service = service_fn(|request| answer(&open.router, &taken, request));
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(open.context.settings.read_timeout)
+        .max_buf_size(HEAD_MAX)
+        .serve_connection(TokioIo::new(socket), service);
+    let mut shutdown = pin!(open.context.shutdown.cancelled());
+    let mut is_ending = false;
+    let ended = poll_fn(|task| {
+        if !is_ending && shutdown.as_mut().poll(task).is_ready() {
+            is_ending = true;
+            std::pin::Pin::new(&mut connection).graceful_shutdown();
+        }
+        let ended = std::pin::Pin::new(&mut connection).poll(task);
+        match taken.lock().take() {
+            Some(taken) => Poll::Ready(Ok(Some(taken))),
+            None => ended.map_ok(|()| None),
+        }
+    });
+    match ended.await {
+        Ok(Some(taken)) => {
+            // The request is read, and the answers to those before it were flushed before it was
+            // read. What the client sent behind it is of no interest.
+            let socket = connection.into_parts().io.into_inner();
+            Some((taken, socket))
+        }
+        Ok(None) => None,
+        Err(error) => {
+            tracing::debug!(%error, "connection ended");
+            None
+        }
+    }
+}
+
+/// Answers a request; where the answer is a stream, it is left in `taken`, and hyper never gets to
+/// see an answer.
+async fn answer(
+    router: &Router,
+    taken: &Mutex<Option<Taken>>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let (method, version) = (request.method().clone(), request.version());
+    let mut response = router.clone().oneshot(request.map(Body::new)).await?;
+    let handover = response.extensions_mut().remove::<Handover>();
+    let feed = handover
+        .filter(|_| method == Method::GET)
+        .and_then(|handover| handover.take());
+    let Some(feed) = feed else {
+        return Ok(response);
+    };
+    let chunked = version >= Version::HTTP_11;
+    *taken.lock() = Some(Taken {
+        head: head(&response, chunked),
+        feed,
+        chunked,
+    });
+    std::future::pending().await
+}
+
+/// The head of an answer whose body is a stream: in chunks, so that a client can tell an end from
+/// an accident, or for HTTP/1.0 up to the connection's end.
+fn head(response: &Response<Body>, chunked: bool) -> Bytes {
+    let mut head = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
+    for (name, value) in response.headers() {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    let mut rest = String::new();
+    // Writing to a string can't fail.
+    let _ = write!(
+        rest,
+        "date: {}\r\n",
+        httpdate::fmt_http_date(SystemTime::now())
+    );
+    if chunked {
+        rest.push_str("transfer-encoding: chunked\r\n");
+    }
+    rest.push_str("connection: close\r\n\r\n");
+    head.extend_from_slice(rest.as_bytes());
+    head.into()
+}
