@@ -449,6 +449,9 @@ impl WriterThread {
             }
             answer.send(committed.as_ref().map(|_| ()));
         }
+        if self.failed.is_some() {
+            return;
+        }
         if let Err(error) = self.store.roll_if_full() {
             tracing::error!(%error, "begin a new segment");
         }
@@ -512,6 +515,9 @@ impl WriterThread {
     }
 
     fn sweep(&mut self, sweep: &Sweep) -> bool {
+        if self.failed.is_some() {
+            return false;
+        }
         let swept = match sweep {
             Sweep::Roll => self.store.roll(),
             Sweep::Drop { number } => {

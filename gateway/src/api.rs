@@ -118,9 +118,11 @@ pub(crate) async fn read_up_to(
 ) -> Result<Json<Value>, ApiError> {
     let allowed = "a notification's id: all up to it are marked";
     let up_to = Query::new(uri.query()).number("upTo", allowed)?;
-    let up_to = up_to
-        .filter(|id| *id > 0)
-        .ok_or_else(|| ApiError::field("upTo", "", allowed))?;
+    let up_to = match up_to {
+        Some(0) => return Err(ApiError::field("upTo", "0", allowed)),
+        None => return Err(ApiError::missing("upTo", allowed)),
+        Some(up_to) => up_to,
+    };
     let marked = mark(&context, &request_id, client.id, Target::UpTo(up_to), true).await?;
     Ok(Json(json!({
         "status": "read",

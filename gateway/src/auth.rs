@@ -113,9 +113,18 @@ fn refused(error: &TokenError) -> ApiError {
 }
 
 fn bearer(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    let Some(value) = headers.get(header::AUTHORIZATION) else {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
         return Ok(None);
     };
+    if values.next().is_some() {
+        // Which of them another hop would have looked at is anybody's guess.
+        return Err(ApiError::new(
+            StatusCode::UNAUTHORIZED,
+            "token-invalid",
+            "there are several Authorization headers",
+        ));
+    }
     let token = value.to_str().ok().and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
         scheme

@@ -37,6 +37,12 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "invalid-field", message)
     }
 
+    /// A field is missing: which, and what is allowed.
+    pub fn missing(field: &str, allowed: &str) -> Self {
+        let message = format!("{field} is missing; allowed: {allowed}");
+        Self::new(StatusCode::BAD_REQUEST, "invalid-field", message)
+    }
+
     pub fn too_many_streams(limit: usize) -> Self {
         let message = format!("this user has {limit} open streams, which is the most allowed");
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-streams", message).retry(5)

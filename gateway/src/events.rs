@@ -118,9 +118,13 @@ pub(crate) async fn broadcast(
             let allowed = "either destinations, or everyone: true";
             return Err(ApiError::field("everyone", "true", allowed));
         }
-        _ => {
+        (Some(_), false) => {
+            let allowed = "one or more users' ids";
+            return Err(ApiError::field("destinations", "[]", allowed));
+        }
+        (None, false) => {
             let allowed = "one or more users' ids, or everyone: true in their place";
-            return Err(ApiError::field("destinations", "", allowed));
+            return Err(ApiError::missing("destinations", allowed));
         }
     };
     let request = PublishRequest {
@@ -195,6 +199,10 @@ async fn body<T: DeserializeOwned>(context: &Context, request: Request) -> Resul
         |message: String| ApiError::new(StatusCode::BAD_REQUEST, "invalid-body", message);
     let text = std::str::from_utf8(&bytes)
         .map_err(|error| malformed(format!("the body is not UTF-8: {error}")))?;
+    // serde would take a list of the fields' values too.
+    if !text.trim_start().starts_with('{') {
+        return Err(malformed("the body has to be a JSON object".into()));
+    }
     // What serde says names the field and what is allowed; it may show a value's beginning.
     serde_json::from_str(text).map_err(|error| malformed(format!("the body: {error}")))
 }

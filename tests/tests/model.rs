@@ -172,7 +172,8 @@ impl Run {
         self.state(user, answer.cursor, !changed.is_empty(), |unread| {
             Change::ReadState {
                 ids: Vec::new(),
-                up_to,
+                // What comes later is not meant.
+                up_to: up_to.min(answer.cursor - 1),
                 read,
                 unread,
             }

@@ -1,6 +1,7 @@
 //! What the commands that call a core share.
 
 use std::{
+    fmt::Display,
     future::Future,
     io::{self, Write},
     time::Duration,
@@ -8,7 +9,6 @@ use std::{
 
 use mercurio_auth::{Issuer, SCOPE_ANY, SCOPE_PUBLISH};
 use mercurio_proto::v1::notification_service_client::NotificationServiceClient;
-use serde_json::Value;
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -22,6 +22,8 @@ use crate::{error::Failure, server::keys, settings::Settings};
 pub type Client = NotificationServiceClient<InterceptedService<Channel, Bearer>>;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A core that hangs is one that can't be reached: how often it is asked, and how long it has.
+const KEEPALIVE: Duration = Duration::from_secs(5);
 const MESSAGE_MAX: usize = 64 << 20;
 
 /// Runs a command's future to its end.
@@ -38,8 +40,11 @@ pub async fn connect(settings: &Settings) -> Result<Client, Failure> {
     let mut last = Failure::Usage("--core-url: none is given".into());
     for url in settings.texts("core-url") {
         let endpoint = Endpoint::from_shared(url.clone())
-            .map_err(|error| Failure::Usage(format!("--core-url {url}: {error}")))?;
-        match endpoint.connect_timeout(CONNECT_TIMEOUT).connect().await {
+            .map_err(|error| Failure::Usage(format!("--core-url {url}: {error}")))?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(KEEPALIVE)
+            .keep_alive_timeout(KEEPALIVE);
+        match endpoint.connect().await {
             Ok(channel) => {
                 let client = NotificationServiceClient::with_interceptor(channel, bearer);
                 return Ok(client.max_decoding_message_size(MESSAGE_MAX));
@@ -94,10 +99,10 @@ impl Interceptor for Bearer {
     }
 }
 
-/// Prints one JSON value as a line. `false`: nobody reads any more.
-pub fn print(value: &Value) -> Result<bool, Failure> {
+/// Prints a line. `false`: nobody reads any more.
+pub fn print(line: &impl Display) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
-    match writeln!(out, "{value}").and_then(|()| out.flush()) {
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(Failure::other(format!("write the output: {error}"))),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mercurio_auth::{Issuer, SCOPE_PUBLISH};
 
+use super::client;
 use crate::{
     error::Failure,
     server::{self, Addresses, keys},
@@ -24,7 +25,7 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
     let publisher = issue("publisher", &[SCOPE_PUBLISH])?;
     let (alice, bob) = (issue("alice", &[])?, issue("bob", &[])?);
     server::run(Command::Dev, settings, keys, |addresses| {
-        println!("{}", banner(addresses, &publisher, &alice, &bob));
+        client::print(&banner(addresses, &publisher, &alice, &bob))?;
         Ok(())
     })
 }

@@ -28,7 +28,12 @@ pub fn arguments(command: Command) -> Command {
                 .required(true),
         )
         .arg(text("topic", "TOPIC", "As in invoice.paid").default_value(""))
-        .arg(text("data", "TEXT", "The body; - reads it from standard input").required(true))
+        .arg(
+            text("data", "TEXT", "The body; - reads it from standard input")
+                .required(true)
+                // Any text is a body, also one that begins as a flag does.
+                .allow_hyphen_values(true),
+        )
         .arg(text("source", "ID", "The publishing service").default_value("mercurio-cli"))
         .arg(text(
             "event-id",

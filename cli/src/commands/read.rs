@@ -1,12 +1,16 @@
 //! `mercurio read`: marks a recipient's notifications read or unread.
 
+use std::collections::BTreeSet;
+
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use mercurio_proto::v1::{
-    Ids, ListHistoryRequest, SetReadStateRequest, set_read_state_request::Target,
+    GetNotificationRequest, Ids, ListHistoryRequest, SetReadStateRequest,
+    set_read_state_request::Target,
 };
 use serde_json::json;
+use tonic::{Code, Status};
 
-use super::client;
+use super::client::{self, Client};
 use crate::{error::Failure, settings::Settings};
 
 pub fn arguments(command: Command) -> Command {
@@ -58,9 +62,15 @@ pub async fn run(settings: &Settings, matches: &ArgMatches) -> Result<(), Failur
         .cloned()
         .unwrap_or_default();
     let mut client = client::connect(settings).await?;
-    let target = if let Some(ids) = matches.get_many::<u64>("ids") {
+    let ids: BTreeSet<u64> = matches
+        .get_many("ids")
+        .into_iter()
+        .flatten()
+        .copied()
+        .collect();
+    let target = if !ids.is_empty() {
         Target::Ids(Ids {
-            ids: ids.copied().collect(),
+            ids: ids.iter().copied().collect(),
         })
     } else if let Some(up_to) = matches.get_one::<u64>("up-to") {
         Target::UpTo(*up_to)
@@ -76,7 +86,7 @@ pub async fn run(settings: &Settings, matches: &ArgMatches) -> Result<(), Failur
     };
     let read = !matches.get_flag("unread");
     let request = SetReadStateRequest {
-        recipient_id,
+        recipient_id: recipient_id.clone(),
         target: Some(target),
         read,
     };
@@ -86,5 +96,32 @@ pub async fn run(settings: &Settings, matches: &ArgMatches) -> Result<(), Failur
         "changed": marked.changed,
         "unreadCount": marked.unread_count,
     }))?;
+    if marked.changed < ids.len() as u64 {
+        all_are_there(&mut client, &recipient_id, &ids).await?;
+    }
     Ok(())
+}
+
+/// The core passes over ids that aren't the recipient's; who types one wants to hear of it.
+async fn all_are_there(
+    client: &mut Client,
+    recipient_id: &str,
+    ids: &BTreeSet<u64>,
+) -> Result<(), Failure> {
+    let mut missing = Vec::new();
+    for id in ids {
+        let request = GetNotificationRequest {
+            recipient_id: recipient_id.to_owned(),
+            id: *id,
+        };
+        match client.get_notification(request).await {
+            Err(status) if status.code() == Code::NotFound => missing.push(id.to_string()),
+            answer => drop(answer?),
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let missing = missing.join(", ");
+    Err(Status::not_found(format!("{recipient_id} has no notification {missing}")).into())
 }

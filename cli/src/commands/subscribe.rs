@@ -88,9 +88,16 @@ async fn follow(settings: &Settings, matches: &ArgMatches) -> Result<(), Failure
     let mut has_opened = false;
     loop {
         let before = request.after;
-        match once(settings, &mut request, &mut has_opened).await {
+        let mut is_open = false;
+        let ended = once(settings, &mut request, &mut is_open, has_opened).await;
+        has_opened |= is_open;
+        match ended {
             Ok(()) => return Ok(()),
-            Err(Failure::Refused(status)) if has_opened && passes(status.code()) => {
+            // A stream ends with its token; the next one has a new token, where there is one.
+            Err(Failure::Refused(status))
+                if has_opened && passes(status.code())
+                    || is_open && status.code() == Code::Unauthenticated =>
+            {
                 eprintln!("mercurio: {}; reconnecting", status.message());
             }
             Err(failure) => return Err(failure),
@@ -119,14 +126,15 @@ fn passes(code: Code) -> bool {
 async fn once(
     settings: &Settings,
     request: &mut SubscribeRequest,
-    has_opened: &mut bool,
+    is_open: &mut bool,
+    is_resumed: bool,
 ) -> Result<(), Failure> {
     let mut client = client::connect(settings).await?;
     let mut messages = client.subscribe(request.clone()).await?.into_inner();
     while let Some(message) = messages.message().await? {
         request.after = Some(message.cursor);
-        let again = *has_opened && matches!(&message.change, Some(Change::Opened(o)) if o.complete);
-        *has_opened = true;
+        let again = std::mem::replace(is_open, true) || is_resumed;
+        let again = again && matches!(&message.change, Some(Change::Opened(o)) if o.complete);
         // A resume without a loss is nobody's concern.
         if !again && !client::print(&change(&message))? {
             return Ok(());

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use mercurio_auth::Issuer;
 
+use super::client;
 use crate::{error::Failure, server::keys, settings::Settings};
 
 pub fn arguments(command: Command) -> Command {
@@ -49,6 +50,6 @@ pub fn run(settings: &Settings, matches: &ArgMatches) -> Result<(), Failure> {
     let token = issuer
         .issue(user, &scopes, ttl)
         .map_err(|error| Failure::Usage(error.to_string()))?;
-    println!("{token}");
+    client::print(&token)?;
     Ok(())
 }

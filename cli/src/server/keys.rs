@@ -12,7 +12,10 @@ use mercurio_auth::{
     ClaimRules, Issuer, KeyError, ServiceTokens, SigningKey, Verifier, VerifyingKey,
 };
 
-use crate::{error::Failure, settings::Settings};
+use crate::{
+    error::Failure,
+    settings::{Problem, Problems, Settings},
+};
 
 /// The key that `dev` makes for itself, in the data directory.
 const DEV_KEY: &str = "dev-key";
@@ -33,53 +36,47 @@ impl Keys {
     /// Of the settings.
     ///
     /// # Errors
-    /// There is no key, or one can't be used.
+    /// All that is wrong: there is no key, or one can't be used.
     pub fn configured(settings: &Settings) -> Result<Self, Failure> {
-        let secrets = secrets(settings)?;
-        Self::new(settings, &secrets)
+        Self::new(settings, false)
     }
 
     /// Of the settings, or else of `dev`'s own.
     ///
     /// # Errors
-    /// A key can't be read, made or used.
+    /// All that is wrong: a key can't be read, made or used.
     pub fn dev(settings: &Settings) -> Result<Self, Failure> {
-        let mut secrets = secrets(settings)?;
-        if secrets.is_empty() && settings.path("jwt-public-key-file").is_none() {
-            secrets.push(dev_key(&dev_key_path(settings), true)?);
-        }
-        Self::new(settings, &secrets)
+        Self::new(settings, true)
     }
 
-    fn new(settings: &Settings, secrets: &[Vec<u8>]) -> Result<Self, Failure> {
-        let rules = rules(settings)?;
-        if secrets.is_empty() && settings.path("jwt-public-key-file").is_none() {
-            return Err(no_key(
-                "--jwt-secret-file, --jwt-secret or --jwt-public-key-file",
-            ));
+    fn new(settings: &Settings, is_dev: bool) -> Result<Self, Failure> {
+        let mut wrong = Wrong::default();
+        let rules = wrong.note(rules(settings))?.unwrap_or_default();
+        let mut secrets = wrong.note(secrets(settings))?;
+        if secrets.as_ref().is_some_and(Vec::is_empty)
+            && settings.path("jwt-public-key-file").is_none()
+        {
+            if is_dev {
+                secrets = Some(vec![dev_key(&dev_key_path(settings), true)?]);
+            } else {
+                let gives = "--jwt-secret-file, --jwt-secret or --jwt-public-key-file";
+                wrong.note::<()>(Err(no_key(gives)))?;
+            }
         }
-        let internal: Vec<u8> = random()?;
-        let verifying = |with_internal: bool| -> Result<Verifier, Failure> {
-            let extra = with_internal.then_some(&internal);
-            let mut keys = Vec::new();
-            for secret in secrets
-                .iter()
-                .flat_map(|secret| variants(secret))
-                .chain(extra.map(Vec::as_slice))
-            {
-                keys.push(VerifyingKey::from_secret(secret).map_err(secret_refused)?);
-            }
-            for path in settings.paths("jwt-public-key-file") {
-                let pem = read("jwt-public-key-file", path)?;
-                keys.push(VerifyingKey::from_pem(&pem).map_err(|error| {
-                    Failure::Usage(format!("--jwt-public-key-file {}: {error}", path.display()))
-                })?);
-            }
-            Ok(Verifier::new(keys, rules.clone()))
-        };
-        let verifier = verifying(false)?;
-        let core_verifier = verifying(true)?;
-        for secret in secrets {
+        let secrets = secrets.unwrap_or_default();
+        let mut keys = Vec::new();
+        for secret in secrets.iter().flat_map(|secret| variants(secret)) {
+            let key = VerifyingKey::from_secret(secret).map_err(secret_refused);
+            keys.extend(wrong.note(key)?);
+        }
+        for path in settings.paths("jwt-public-key-file") {
+            keys.extend(wrong.note(public_key(path))?);
+        }
+        let token = settings.path("core-token-file").map(core_token);
+        let token = wrong.note(token.transpose())?.flatten();
+        wrong.into_result()?;
+
+        for secret in &secrets {
             if SigningKey::from_secret(trimmed(secret)).is_ok_and(|key| key.is_weak()) {
                 tracing::warn!(
                     "the secret has fewer than 32 bytes: it can be guessed from a token"
@@ -90,23 +87,63 @@ impl Keys {
             let key = SigningKey::from_secret(secret).map_err(secret_refused)?;
             Ok(ServiceTokens::issued(Issuer::new(key, &rules)))
         };
-        let service = match (settings.path("core-token-file"), secrets.first()) {
-            (Some(path), _) => {
-                let token = String::from_utf8(read("core-token-file", path)?).map_err(|_| {
-                    Failure::Usage(format!("--core-token-file {}: not text", path.display()))
-                })?;
-                Some(ServiceTokens::fixed(token.trim().to_owned()))
-            }
+        let service = match (token, secrets.first()) {
+            (Some(token), _) => Some(ServiceTokens::fixed(token)),
             (None, Some(secret)) => Some(issued(trimmed(secret))?),
             (None, None) => None,
         };
+        let internal: Vec<u8> = random()?;
+        let verifier = Verifier::new(keys.clone(), rules.clone());
+        keys.push(VerifyingKey::from_secret(&internal).map_err(secret_refused)?);
         Ok(Self {
             verifier: Arc::new(verifier),
-            core_verifier: Arc::new(core_verifier),
             internal: issued(&internal)?,
+            core_verifier: Arc::new(Verifier::new(keys, rules)),
             service,
         })
     }
+}
+
+/// What is wrong with the keys, gathered to be said at once.
+#[derive(Default)]
+struct Wrong(Vec<Problem>);
+
+impl Wrong {
+    /// The value; or what is wrong with it is noted, once. What no setting can mend is an error.
+    fn note<T>(&mut self, result: Result<T, Failure>) -> Result<Option<T>, Failure> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(Failure::Usage(problem)) => {
+                let problem = Problem::new(problem);
+                if !self.0.contains(&problem) {
+                    self.0.push(problem);
+                }
+                Ok(None)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn into_result(self) -> Result<(), Problems> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Problems(self.0))
+        }
+    }
+}
+
+fn public_key(path: &Path) -> Result<VerifyingKey, Failure> {
+    let pem = read("jwt-public-key-file", path)?;
+    VerifyingKey::from_pem(&pem).map_err(|error| {
+        Failure::Usage(format!("--jwt-public-key-file {}: {error}", path.display()))
+    })
+}
+
+fn core_token(path: &Path) -> Result<String, Failure> {
+    let token = String::from_utf8(read("core-token-file", path)?)
+        .map_err(|_| Failure::Usage(format!("--core-token-file {}: not text", path.display())))?;
+    Ok(token.trim().to_owned())
 }
 
 /// What is expected of claims.
@@ -122,7 +159,12 @@ pub fn rules(settings: &Settings) -> Result<ClaimRules, Failure> {
         leeway: settings.duration("jwt-leeway").unwrap_or_default(),
         publishers: settings.texts("publisher"),
     };
-    let problems: Vec<String> = rules.problems().iter().map(ToString::to_string).collect();
+    // Each setting has been checked on its own: what is left is a claim with another meaning.
+    let problems: Vec<String> = rules
+        .problems()
+        .iter()
+        .map(|problem| format!("--jwt-user-claim: {problem}"))
+        .collect();
     if problems.is_empty() {
         Ok(rules)
     } else {

@@ -46,14 +46,7 @@ pub fn collect(command: Command, matches: &ArgMatches, problems: &mut Vec<Proble
             add(&mut all, setting, source, vec![default.to_owned()]);
         }
     }
-    let environment = std::env::vars_os().filter_map(|(name, value)| {
-        let name = name
-            .into_string()
-            .ok()
-            .filter(|name| name.starts_with(PREFIX))?;
-        Some((name, value.to_string_lossy().into_owned()))
-    });
-    let environment = environment.collect::<Vec<_>>();
+    let environment = environment(problems);
     variables(&mut all, environment, Source::Environment, problems);
     let dot_env = dot_env(problems);
     variables(
@@ -92,9 +85,12 @@ fn variables(
 ) {
     for (name, value) in variables {
         let Some(setting) = TABLE.iter().find(|setting| setting.variable() == name) else {
+            // What all begin with makes none of them nearer.
+            let own = name.trim_start_matches(PREFIX);
             let names: Vec<String> = TABLE.iter().map(Setting::variable).collect();
-            let meant = nearest(&name, names.iter().map(String::as_str));
-            problems.push(Problem::unknown(&source(name.clone()), meant));
+            let owns = names.iter().map(|name| name.trim_start_matches(PREFIX));
+            let meant = nearest(own, owns).map(|own| format!("{PREFIX}{own}"));
+            problems.push(Problem::unknown(&source(name.clone()), meant.as_deref()));
             continue;
         };
         let texts = if setting.repeatable {
@@ -107,6 +103,27 @@ fn variables(
         };
         add(all, setting, source(name), texts);
     }
+}
+
+/// The variables of this process.
+fn environment(problems: &mut Vec<Problem>) -> Vec<(String, String)> {
+    let mut variables = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        let Some(name) = name.into_string().ok().filter(|n| n.starts_with(PREFIX)) else {
+            continue;
+        };
+        match value.into_string() {
+            Ok(value) => variables.push((name, value)),
+            // Replacing what can't be read would make another path, or another secret, of it.
+            Err(_) => problems.push(Problem::value(
+                &Source::Environment(name),
+                "",
+                true,
+                "text in UTF-8",
+            )),
+        }
+    }
+    variables
 }
 
 /// The variables of `.env` in the working directory, if there is one.
@@ -155,17 +172,10 @@ fn config_file(all: &mut All, path: &Path, problems: &mut Vec<Problem>) {
             return;
         }
     };
+    let lines = lines_of_keys(&text);
     for (key, value) in table {
-        let line = text.lines().position(|line| {
-            line.trim_start()
-                .strip_prefix(key.as_str())
-                .is_some_and(|rest| rest.trim_start().starts_with('='))
-        });
-        let source = Source::File(
-            path.to_owned(),
-            line.map_or(1, |line| line + 1),
-            key.clone(),
-        );
+        let line = lines.get(&key).copied().unwrap_or(1);
+        let source = Source::File(path.to_owned(), line, key.clone());
         match table::find(&key).filter(|setting| setting.name != CONFIG) {
             None => {
                 let names = TABLE.iter().map(|setting| setting.name);
@@ -184,6 +194,19 @@ fn config_file(all: &mut All, path: &Path, problems: &mut Vec<Problem>) {
             },
         }
     }
+}
+
+/// The line of each key, and of each table's head.
+fn lines_of_keys(text: &str) -> BTreeMap<String, usize> {
+    let Ok(table) = toml::de::DeTable::parse(text) else {
+        return BTreeMap::new();
+    };
+    let keys = table.get_ref().keys();
+    keys.map(|key| {
+        let line = line_of(text, key.span().start);
+        (key.get_ref().to_string(), line)
+    })
+    .collect()
 }
 
 fn texts(setting: &Setting, value: &toml::Value) -> Option<Vec<String>> {

@@ -5,6 +5,8 @@ mod kind;
 mod layers;
 mod problem;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::HashMap, path::Path, time::Duration};
 

@@ -12,8 +12,15 @@ use mercurio_proto::{
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Server, server::Router};
+use tonic::{
+    body::Body,
+    transport::{Server, server::Router},
+};
 use tonic_health::{pb::FILE_DESCRIPTOR_SET as HEALTH_DESCRIPTOR_SET, server::HealthReporter};
+use tower::{
+    layer::util::{Identity, Stack},
+    util::MapResponseLayer,
+};
 use tracing::Span;
 use uuid::Uuid;
 
@@ -82,10 +89,13 @@ async fn past(shutdown: &CancellationToken, patience: Duration) {
     tokio::time::sleep(patience).await;
 }
 
+type MapResponse = fn(http::Response<Body>) -> http::Response<Body>;
+type Layers = Stack<MapResponseLayer<MapResponse>, Identity>;
+
 async fn router(
     context: &Arc<Context>,
     others_end: &CancellationToken,
-) -> Result<(HealthReporter, Router), ServeError> {
+) -> Result<(HealthReporter, Router<Layers>), ServeError> {
     let most = context.limits.message_bytes();
     let notifications = NotificationServiceServer::new(Notifications(context.clone()))
         .max_decoding_message_size(most);
@@ -102,6 +112,7 @@ async fn router(
     };
     let transport = &context.transport;
     let router = Server::builder()
+        .layer(MapResponseLayer::new(too_large as MapResponse))
         .trace_fn(span)
         .timeout(transport.call_timeout)
         .http2_max_header_list_size(HEAD_MAX)
@@ -114,6 +125,20 @@ async fn router(
         .add_service(Ends::new(reflection().build_v1()?, others_end))
         .add_service(Ends::new(reflection().build_v1alpha()?, others_end));
     Ok((health, router))
+}
+
+/// What tonic says of a message that is too large, said as every refusal is. Nothing else here
+/// answers OUT_OF_RANGE.
+fn too_large(response: http::Response<Body>) -> http::Response<Body> {
+    let status = tonic::Status::from_header_map(response.headers());
+    match status {
+        Some(status) if status.code() == tonic::Code::OutOfRange => {
+            let mut wrong = super::validate::Violations::default();
+            wrong.add("message", status.message());
+            tonic::Status::from(super::status::Refusal::Invalid(wrong)).into_http()
+        }
+        _ => response,
+    }
 }
 
 async fn set_serving(health: &HealthReporter, is_serving: bool) {

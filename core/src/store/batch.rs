@@ -14,7 +14,9 @@ use crate::entry::{
 
 use super::{
     Active, Retention, Store, StoreError, StoreSettings,
-    codec::{self, Apart, Body, INLINE_DATA_MAX, ReadState, Row, RowKind, Tally, Topics},
+    codec::{
+        self, Apart, Body, INLINE_DATA_MAX, PublishedUnder, ReadState, Row, RowKind, Tally, Topics,
+    },
     engine::{Bytes, Writes},
     index::{Record, View, Visible},
     keys,
@@ -64,6 +66,8 @@ pub struct Batch {
     applied: Vec<Applied>,
     topics: Topics,
     tally: Tally,
+    /// When its first row was written, by the log's clock.
+    first_at: Option<Millis>,
 }
 
 /// Keys behind which a write of its own begins: while sled applies one, all its readers wait.
@@ -73,7 +77,7 @@ const KEYS_AT_ONCE: usize = 256;
 #[derive(Default)]
 pub(super) struct Staging {
     records: HashMap<Arc<str>, Record>,
-    keys: HashMap<Vec<u8>, Sequence>,
+    keys: HashMap<Vec<u8>, PublishedUnder>,
 }
 
 impl Staging {
@@ -105,6 +109,7 @@ impl Batch {
             applied: Vec::new(),
             topics: Topics::default(),
             tally: state.active.tally,
+            first_at: None,
         }
     }
 
@@ -147,13 +152,18 @@ impl Batch {
         published: Arc<Published>,
     ) -> Result<Outcome, StoreError> {
         let key = keys::idempotency(&published.source_id, &published.event_id);
-        if let Some(id) = self.published_under(&key)? {
+        let published = self.in_order(published);
+        let retention = self.store.0.retention;
+        let (before, is_in_active) = self.published_under(&key)?;
+        if let Some(before) = before
+            && !before.is_past(published.at, retention)
+        {
             return Ok(Outcome::Published {
-                id,
+                id: before.sequence,
                 duplicate: true,
             });
         }
-        let published = self.in_order(published);
+        self.tally.last_at = published.at;
         let apart = match &audience {
             Audience::Recipients(recipients) => {
                 recipients.len() > 1 || published.data.len() > INLINE_DATA_MAX
@@ -186,10 +196,14 @@ impl Batch {
                 }
             }
         }
-        self.writes
-            .insert(key.clone(), &codec::encode_sequence(sequence));
-        self.tally.keys += 1;
-        self.staging.keys.insert(key, sequence);
+        let under = PublishedUnder {
+            sequence,
+            at: published.at,
+            expires_at: published.expires_at,
+        };
+        self.writes.insert(key.clone(), under.encode_to_vec());
+        self.tally.keys += u64::from(!is_in_active);
+        self.staging.keys.insert(key, under);
         self.applied.push(Applied {
             sequence,
             audience,
@@ -204,13 +218,15 @@ impl Batch {
     fn add_row(&mut self, owner: &str, row: &Row, bytes: Bytes) {
         self.writes.insert(keys::row(owner, row.sequence), bytes);
         self.tally.rows += 1;
+        self.first_at.get_or_insert(row.at);
         let item = row.item(&mut self.topics);
         self.staging.record_mut(owner).items.extend(item);
     }
 
-    fn published_under(&self, key: &[u8]) -> Result<Option<Sequence>, StoreError> {
-        if let Some(sequence) = self.staging.keys.get(key) {
-            return Ok(Some(*sequence));
+    /// What was published last under a key, and whether the key stands in the active segment.
+    fn published_under(&self, key: &[u8]) -> Result<(Option<PublishedUnder>, bool), StoreError> {
+        if let Some(found) = self.staging.keys.get(key) {
+            return Ok((Some(*found), true));
         }
         let (sealed, active) = {
             let state = self.store.0.state.read();
@@ -223,23 +239,22 @@ impl Batch {
         if let Some(active) = active {
             let found = active.ok_or_else(Active::failed)?.get(key)?;
             if let Some(found) = found {
-                return codec::decode_sequence(&found).map(Some);
+                return PublishedUnder::decode_stored(&found).map(|found| (Some(found), true));
             }
         }
         for segment in sealed.iter().rev() {
-            if let Some(sequence) = segment.published_under(key)? {
-                return Ok(Some(sequence));
+            if let Some(found) = segment.published_under(key)? {
+                return Ok((Some(found), false));
             }
         }
-        Ok(None)
+        Ok((None, false))
     }
 
     /// Times never go back in the log, though clocks do: retention and expiry rely on it.
-    fn in_order(&mut self, mut published: Arc<Published>) -> Arc<Published> {
+    fn in_order(&self, mut published: Arc<Published>) -> Arc<Published> {
         if published.at < self.tally.last_at {
             Arc::make_mut(&mut published).at = self.tally.last_at;
         }
-        self.tally.last_at = published.at;
         published
     }
 
@@ -269,7 +284,8 @@ impl Batch {
         self.tally.last_at = at;
         let (ids, up_to) = match set.target {
             ReadTarget::Ids(_) => (ids, 0),
-            ReadTarget::UpTo(up_to) => (Vec::new(), up_to),
+            // What comes later is not meant, and clients may keep the number.
+            ReadTarget::UpTo(up_to) => (Vec::new(), up_to.min(sequence - 1)),
         };
         let change = ReadStateChange {
             ids,
@@ -379,7 +395,7 @@ impl Batch {
         let active = &mut state.active;
         active.tally = self.tally;
         active.bytes += self.bytes as u64;
-        active.first_at.get_or_insert(self.tally.last_at);
+        active.first_at = active.first_at.or(self.first_at);
         active.absorb(self.staging);
         Ok(self.applied)
     }

@@ -7,7 +7,7 @@ use prost::Message;
 use crate::entry::{Millis, Published, ReadStateChange, Sequence};
 
 use super::{
-    StoreError,
+    Retention, StoreError,
     constant::Extent,
     index::{Block, Item, Record},
     reads::{ReadSet, Run},
@@ -369,6 +369,32 @@ pub(super) fn decode_sequence(bytes: &[u8]) -> Result<Sequence, StoreError> {
         .try_into()
         .map_err(|_| StoreError::Unreadable { what: "sequence" })?;
     Ok(u64::from_be_bytes(bytes))
+}
+
+/// What stands under an idempotency key: which notification was published with it, and until when
+/// the key holds. It holds as long as the notification can be seen, by age and expiry, and so is
+/// the same whatever has been swept.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub(super) struct PublishedUnder {
+    #[prost(uint64, tag = "1")]
+    pub sequence: Sequence,
+    #[prost(uint64, tag = "2")]
+    pub at: Millis,
+    #[prost(uint64, optional, tag = "3")]
+    pub expires_at: Option<Millis>,
+}
+
+impl PublishedUnder {
+    pub fn decode_stored(bytes: &[u8]) -> Result<Self, StoreError> {
+        Self::decode(bytes).map_err(|_| StoreError::Unreadable {
+            what: "idempotency key",
+        })
+    }
+
+    /// Whether the key may be used anew.
+    pub fn is_past(&self, now: Millis, retention: Retention) -> bool {
+        self.expires_at.is_some_and(|at| at <= now) || retention.is_past(self.at, now)
+    }
 }
 
 /// The last entry of a live segment, and how many keys of each kind stand in it. Written with

@@ -35,6 +35,8 @@ mod segment;
 mod sweep;
 
 #[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
 mod model_tests;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};

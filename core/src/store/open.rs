@@ -94,6 +94,10 @@ impl Store {
             if active.tally.rows == 0 && active.tally.lost == 0 {
                 return Ok(());
             }
+            // It could not be sealed: it has to be opened again first.
+            if active.engine.is_none() {
+                return Err(Active::failed());
+            }
             (active.number, active.meta())
         };
         let base = Meta {
@@ -182,8 +186,15 @@ fn recover(dir: &Path, settings: &StoreSettings) -> Result<State, StoreError> {
         Some(id) => {
             let path = dir.join(id.name());
             let base = segment::read_meta(&path)?;
-            follows(dir, sealed.last(), id.number, &base)?;
-            open_active(id.number, path, &base, settings)?
+            let active = open_active(id.number, path, &base, settings)?;
+            if base.base < end.base && active.is_unused() {
+                // Begun by a roll that failed, after which the one before it went on.
+                drop(active);
+                create_active(dir, id.number, &end, settings)?
+            } else {
+                follows(dir, sealed.last(), id.number, &base)?;
+                active
+            }
         }
         None => {
             let number = sealed.last().map_or(1, |segment| segment.id.number + 1);
@@ -253,15 +264,23 @@ fn create_active(
         generation: 0,
     };
     let part = dir.join(format!("{}.part", id.name()));
-    if part.exists() {
-        fs::remove_dir_all(&part).map_err(StoreError::io("remove", &part))?;
+    let path = dir.join(id.name());
+    // An attempt that failed may have left these; nothing was written to them.
+    for leftover in [&part, &path] {
+        if leftover.exists() {
+            fs::remove_dir_all(leftover).map_err(StoreError::io("remove", leftover))?;
+        }
     }
     fs::create_dir(&part).map_err(StoreError::io("create", &part))?;
     segment::write_meta(&part, base)?;
-    let path = dir.join(id.name());
     fs::rename(&part, &path).map_err(StoreError::io("create", &path))?;
-    sync_dir(dir).map_err(StoreError::io("sync", dir))?;
-    open_active(number, path, base, settings)
+    let synced = sync_dir(dir).map_err(StoreError::io("sync", dir));
+    let opened = synced.and_then(|()| open_active(number, path.clone(), base, settings));
+    if opened.is_err() {
+        // The segment before it goes on. If even this fails, the next start finds it empty.
+        let _ = segment::remove_dir(&path);
+    }
+    opened
 }
 
 /// Opens a live segment, builds its index from its rows, and counts what is there.
@@ -355,6 +374,15 @@ fn open_active(
 const BODY_KEY: usize = 9;
 
 impl Active {
+    fn is_unused(&self) -> bool {
+        let start = Tally {
+            last: self.tally.last,
+            last_at: self.tally.last_at,
+            ..Tally::default()
+        };
+        self.tally == start && self.tally.last == self.base
+    }
+
     fn meta(&self) -> Meta {
         Meta {
             base: self.base,

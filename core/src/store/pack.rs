@@ -173,7 +173,7 @@ impl Store {
                 .file
                 .insert(&keys::owners(page as u32), &names.encode_to_vec())?;
         }
-        packing.copy_bodies_and_keys(segment)?;
+        packing.copy_bodies_and_keys(segment, now, self.0.retention)?;
         let meta = segment::Meta {
             rows: packing.rows,
             samples: std::mem::take(&mut packing.samples.taken),
@@ -279,14 +279,19 @@ impl Packing {
         keep
     }
 
-    fn copy_bodies_and_keys(&mut self, segment: &Segment) -> Result<(), StoreError> {
+    fn copy_bodies_and_keys(
+        &mut self,
+        segment: &Segment,
+        now: Millis,
+        retention: Retention,
+    ) -> Result<(), StoreError> {
         for pair in segment.bodies_and_keys() {
             let (key, value) = pair?;
-            let sequence = match key.first() {
-                Some(&keys::BODIES) => codec::decode_sequence(&key[1..])?,
-                _ => codec::decode_sequence(&value)?,
+            let is_kept = match key.first() {
+                Some(&keys::BODIES) => self.kept.contains(&codec::decode_sequence(&key[1..])?),
+                _ => !codec::PublishedUnder::decode_stored(&value)?.is_past(now, retention),
             };
-            if self.kept.contains(&sequence) {
+            if is_kept {
                 self.file.insert(&key, &value)?;
             }
         }

@@ -28,7 +28,7 @@ use crate::entry::{Millis, Sequence};
 use super::{
     StoreError,
     cache::RecordCache,
-    codec,
+    codec::{self, PublishedUnder},
     constant::Constant,
     engine::{Engine, first_piece},
     files,
@@ -184,17 +184,17 @@ impl Segment {
         }
     }
 
-    /// The sequence first published under an idempotency key, if it is here.
-    pub fn published_under(&self, key: &[u8]) -> Result<Option<Sequence>, StoreError> {
+    /// What was published under an idempotency key, if it is here.
+    pub fn published_under(&self, key: &[u8]) -> Result<Option<PublishedUnder>, StoreError> {
         match &self.rows {
             Rows::Live(_, index) if !index.keys.contains(&MemoryIndex::hash(key)) => Ok(None),
             Rows::Live(engine, _) => engine
                 .get(key)?
-                .map(|found| codec::decode_sequence(&found))
+                .map(|found| PublishedUnder::decode_stored(&found))
                 .transpose(),
             Rows::Packed(constant) => constant
                 .get(key)?
-                .map(|found| codec::decode_sequence(&found))
+                .map(|found| PublishedUnder::decode_stored(&found))
                 .transpose(),
         }
     }

@@ -115,6 +115,9 @@ async fn the_largest_publish_is_taken_and_what_is_far_too_large_refused() {
         })
         .await
         .unwrap_err();
-    assert_eq!(status.code(), Code::OutOfRange);
+    assert_eq!(
+        refusal(Err::<(), _>(status)),
+        (Code::InvalidArgument, "INVALID_FIELD".to_owned())
+    );
     core.stop().await;
 }

@@ -1,0 +1,210 @@
+//! A load: streams that are open, events at a fixed rate, and what came of it.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use tokio::task::JoinSet;
+
+use crate::{
+    publisher::{Publisher, To, publish_at},
+    readers::{self, Connecting, Latencies, Shared},
+    target::{Hears, Target},
+};
+
+/// What is asked of a target.
+#[derive(Clone)]
+pub struct Load {
+    /// The user of each stream.
+    pub streams: Vec<u32>,
+    pub hears: Hears,
+    /// Events a second.
+    pub rate: f64,
+    pub events: u64,
+    /// For whom the event of this number is.
+    pub to: fn(u64, u32) -> To,
+    pub users: u32,
+    /// Every so many streams there is one that does not read, of users that nobody else is.
+    pub stuck_every: Option<usize>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub streams: usize,
+    pub expected: u64,
+    pub received: u64,
+    pub repeated: u64,
+    pub ended: u64,
+    pub latencies: Latencies,
+    /// Of each server process, while events were published and delivered.
+    pub cpu: Vec<(&'static str, Duration)>,
+    pub events: u64,
+    pub connecting: Connecting,
+    /// Bytes of memory for each open stream, idle.
+    pub memory: f64,
+}
+
+impl Outcome {
+    /// Microseconds of the servers' CPU time for each delivery.
+    pub fn cpu_per_delivery(&self) -> f64 {
+        micros(self.cpu.iter().map(|(_, time)| *time).sum()) / self.received.max(1) as f64
+    }
+
+    /// Microseconds of the servers' CPU time for each event.
+    pub fn cpu_per_event(&self) -> f64 {
+        micros(self.cpu.iter().map(|(_, time)| *time).sum()) / self.events.max(1) as f64
+    }
+
+    /// Streams that were to be opened.
+    pub fn expected_streams(&self) -> f64 {
+        self.streams as f64
+    }
+
+    pub fn lost(&self) -> u64 {
+        self.expected.saturating_sub(self.received)
+    }
+}
+
+pub fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+/// Streams that connect at the same time.
+const AT_ONCE: usize = 256;
+/// How long the last events may take to arrive.
+const LAST: Duration = Duration::from_secs(30);
+
+/// What a stream shows first.
+pub fn ready(target: &Target) -> &'static str {
+    match target.kind.is_mercurio() {
+        true => "event: opened\n",
+        false => "\r\n\r\n",
+    }
+}
+
+/// Puts the load on the target. The publisher has a thread of its own.
+pub fn run(target: &Target, load: &Load) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(put(target, load))
+}
+
+async fn put(target: &Target, load: &Load) -> Outcome {
+    let requests = load
+        .streams
+        .iter()
+        .map(|user| (*user, target.stream_request(*user, load.hears, None)));
+    let before = target.pss();
+    let (mut streams, connecting) =
+        readers::connect(target.http, requests.collect(), AT_ONCE, ready(target)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let memory = target.pss().saturating_sub(before) as f64 / streams.len().max(1) as f64;
+
+    // Streams that are stuck stay open, and are not read.
+    let mut stuck = Vec::new();
+    if let Some(every) = load.stuck_every {
+        let (slow, healthy) = streams
+            .into_iter()
+            .enumerate()
+            .partition::<Vec<_>, _>(|(n, _)| n % every == 0);
+        stuck.extend(slow);
+        streams = healthy.into_iter().map(|(_, stream)| stream).collect();
+    }
+    let shared = Shared::new();
+    let mut reading = JoinSet::new();
+    let mut of_user: HashMap<u32, u64> = HashMap::new();
+    for stream in streams {
+        *of_user.entry(stream.user).or_default() += 1;
+        reading.spawn(readers::read(stream, shared.clone()));
+    }
+    let open = reading.len() as u64;
+
+    let expected_of = |number| match (load.to)(number, load.users) {
+        To::Everyone => open,
+        To::User(user) => of_user.get(&user).copied().unwrap_or(0),
+    };
+    let expected: u64 = (0..load.events).map(expected_of).sum();
+    let publisher = publish_apart(target, load, &shared);
+    let cpu_before = target.cpu();
+    publisher.begin();
+    let mut deadline =
+        Instant::now() + LAST + Duration::from_secs_f64(load.events as f64 / load.rate);
+    let mut seen = 0;
+    while shared.received.load(Ordering::Relaxed) < expected && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let received = shared.received.load(Ordering::Relaxed);
+        if received > seen {
+            (seen, deadline) = (received, deadline.max(Instant::now() + LAST));
+        }
+    }
+    publisher.join();
+    let cpu = target
+        .cpu()
+        .into_iter()
+        .zip(cpu_before)
+        .map(|((name, after), (_, before))| (name, after - before));
+    let cpu = cpu.collect();
+    shared.stop.store(true, Ordering::Relaxed);
+    let mut outcome = Outcome {
+        streams: load.streams.len(),
+        expected,
+        received: 0,
+        repeated: 0,
+        ended: shared.ended.load(Ordering::Relaxed),
+        latencies: readers::latencies(),
+        cpu,
+        events: load.events,
+        connecting,
+        memory,
+    };
+    while let Some(done) = reading.join_next().await {
+        let (stream, seen) = done.expect("no panic");
+        outcome.received += stream.record.everyone + stream.record.own;
+        outcome.repeated += stream.record.repeated;
+        outcome.latencies.add(seen).expect("the same bounds");
+    }
+    drop(stuck);
+    outcome
+}
+
+/// A thread that publishes once it may begin.
+struct Apart {
+    begin: std::sync::mpsc::Sender<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Apart {
+    fn begin(&self) {
+        let _ = self.begin.send(());
+    }
+
+    fn join(self) {
+        self.thread.join().expect("published");
+    }
+}
+
+fn publish_apart(target: &Target, load: &Load, shared: &Arc<Shared>) -> Apart {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let publisher = std::thread::scope(|scope| {
+        scope
+            .spawn(|| runtime.block_on(Publisher::connect(target)))
+            .join()
+            .expect("connected")
+    });
+    let (load, shared) = (load.clone(), shared.clone());
+    let (begin, begins) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let _ = begins.recv();
+        let to = |number| (load.to)(number, load.users);
+        runtime.block_on(publish_at(&publisher, &shared, load.rate, load.events, to));
+    });
+    Apart { begin, thread }
+}

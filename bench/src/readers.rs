@@ -1,0 +1,236 @@
+//! Streams that are read: what came, in which order, and how late.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use hdrhistogram::Histogram;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::Semaphore,
+    task::JoinSet,
+    time::timeout,
+};
+
+/// What stands before and behind the mark in each event: `@user number nanoseconds@`.
+const MARK: u8 = b'@';
+
+/// The mark of an event: `number` counts the events for this audience.
+pub fn mark(everyone: bool, number: u64, due: Duration) -> String {
+    let kind = if everyone { 'e' } else { 'u' };
+    format!("@{kind} {number} {}@", due.as_nanos())
+}
+
+/// One stream's record.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    /// Events for everyone, and for this user, that came.
+    pub everyone: u64,
+    pub own: u64,
+    /// Events that came again, or out of order.
+    pub repeated: u64,
+    /// The last `id:`.
+    pub cursor: Option<u64>,
+    last: [Option<u64>; 2],
+}
+
+/// Latencies in nanoseconds, up to a minute.
+pub type Latencies = Histogram<u64>;
+
+/// An empty one.
+pub fn latencies() -> Latencies {
+    Histogram::new_with_bounds(1_000, 60_000_000_000, 3).expect("valid bounds")
+}
+
+/// What all readers share.
+pub struct Shared {
+    /// Moments are counted from here.
+    pub start: Instant,
+    /// Events that came, over all streams.
+    pub received: AtomicU64,
+    /// Streams that ended by themselves.
+    pub ended: AtomicU64,
+    pub stop: AtomicBool,
+}
+
+impl Shared {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            start: Instant::now(),
+            received: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+        })
+    }
+}
+
+/// An open stream, its head read.
+pub struct Open {
+    pub user: u32,
+    pub socket: TcpStream,
+    /// Bytes read behind the head.
+    rest: Vec<u8>,
+    pub record: Record,
+}
+
+/// How connecting went.
+#[derive(Clone, Debug, Default)]
+pub struct Connecting {
+    pub took: Duration,
+    pub slowest: Duration,
+    pub refused: u64,
+}
+
+/// Opens a stream for each request, so many at a time, and waits for `ready` in each.
+pub async fn connect(
+    to: SocketAddr,
+    requests: Vec<(u32, String)>,
+    at_once: usize,
+    ready: &'static str,
+) -> (Vec<Open>, Connecting) {
+    let start = Instant::now();
+    let turns = Arc::new(Semaphore::new(at_once));
+    let mut tasks = JoinSet::new();
+    for (user, request) in requests {
+        let turns = turns.clone();
+        tasks.spawn(async move {
+            let _turn = turns.acquire_owned().await;
+            let start = Instant::now();
+            let opened = timeout(Duration::from_secs(30), open(to, user, &request, ready)).await;
+            (
+                opened.unwrap_or_else(|late| Err(late.into())),
+                start.elapsed(),
+            )
+        });
+    }
+    let mut connecting = Connecting::default();
+    let mut streams = Vec::new();
+    while let Some(done) = tasks.join_next().await {
+        let (opened, took) = done.expect("no panic");
+        connecting.slowest = connecting.slowest.max(took);
+        match opened {
+            Ok(stream) => streams.push(stream),
+            Err(error) => {
+                if connecting.refused == 0 {
+                    eprintln!("a stream was refused: {error}");
+                }
+                connecting.refused += 1;
+            }
+        }
+    }
+    connecting.took = start.elapsed();
+    (streams, connecting)
+}
+
+async fn open(to: SocketAddr, user: u32, request: &str, ready: &str) -> io::Result<Open> {
+    let mut socket = TcpStream::connect(to).await?;
+    socket.write_all(request.as_bytes()).await?;
+    let mut bytes = Vec::new();
+    let find = |bytes: &[u8], what: &str| {
+        bytes
+            .windows(what.len())
+            .position(|window| window == what.as_bytes())
+            .map(|at| at + what.len())
+    };
+    let behind = loop {
+        let mut buffer = [0; 2048];
+        let read = socket.read(&mut buffer).await?;
+        bytes.extend_from_slice(&buffer[..read]);
+        if read == 0 || !b"HTTP/1.1 200".starts_with(&bytes[..bytes.len().min(12)]) {
+            let said = String::from_utf8_lossy(&bytes).into_owned();
+            return Err(io::Error::other(said));
+        }
+        if let Some(behind) = find(&bytes, ready) {
+            break behind;
+        }
+    };
+    bytes.drain(..behind);
+    bytes.shrink_to_fit();
+    Ok(Open {
+        user,
+        socket,
+        rest: bytes,
+        record: Record::default(),
+    })
+}
+
+/// Reads until it is told to stop; a `pace` is how long it waits between reads.
+pub async fn read(mut open: Open, shared: Arc<Shared>) -> (Open, Latencies) {
+    let mut seen = latencies();
+    let mut bytes = std::mem::take(&mut open.rest);
+    while !shared.stop.load(Ordering::Relaxed) {
+        let mut buffer = [0; 4096];
+        let used = open.record.take(&bytes, &shared, &mut seen);
+        bytes.drain(..used);
+        if bytes.is_empty() {
+            bytes = Vec::new();
+        }
+        match timeout(Duration::from_millis(200), open.socket.read(&mut buffer)).await {
+            Err(_) => {}
+            Ok(Ok(read)) if read > 0 => bytes.extend_from_slice(&buffer[..read]),
+            Ok(_) => {
+                shared.ended.fetch_add(1, Ordering::Relaxed);
+                break;
+            }
+        }
+    }
+    open.rest = bytes;
+    (open, seen)
+}
+
+impl Record {
+    /// Takes in whole events; how many bytes they were.
+    fn take(&mut self, bytes: &[u8], shared: &Shared, seen: &mut Latencies) -> usize {
+        let mut used = 0;
+        while let Some(length) = bytes[used..].windows(2).position(|pair| pair == b"\n\n") {
+            let event = &bytes[used..used + length];
+            used += length + 2;
+            if let Some(at) = event.windows(4).position(|window| window == b"id: ") {
+                let digits = event[at + 4..]
+                    .iter()
+                    .take_while(|byte| byte.is_ascii_digit());
+                let cursor = digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0'));
+                self.cursor = Some(cursor);
+            }
+            let mut parts = event.split(|byte| *byte == MARK);
+            if let (Some(_), Some(mark), Some(_)) = (parts.next(), parts.next(), parts.next()) {
+                self.count(mark, shared, seen);
+            }
+        }
+        used
+    }
+
+    fn count(&mut self, mark: &[u8], shared: &Shared, seen: &mut Latencies) {
+        let mark = String::from_utf8_lossy(mark);
+        let mut words = mark.split(' ');
+        let everyone = words.next() == Some("e");
+        let mut number = || words.next().and_then(|word| word.parse::<u64>().ok());
+        let (Some(number), Some(due)) = (number(), number()) else {
+            return;
+        };
+        let late = shared
+            .start
+            .elapsed()
+            .saturating_sub(Duration::from_nanos(due));
+        seen.saturating_record(late.as_nanos() as u64);
+        let last = &mut self.last[usize::from(everyone)];
+        if last.is_some_and(|last| number <= last) {
+            self.repeated += 1;
+            return;
+        }
+        *last = Some(number);
+        if everyone {
+            self.everyone += 1;
+        } else {
+            self.own += 1;
+        }
+        shared.received.fetch_add(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,136 @@
+//! With much stored: how long a start takes, what it holds in memory, what a page costs.
+
+use std::time::{Duration, Instant};
+
+use mercurio_proto::v1::{
+    ListHistoryRequest, PublishRequest, Recipients, publish_request::Audience,
+};
+use tempfile::TempDir;
+
+use crate::{
+    publisher::Grpc,
+    readers,
+    report::{Report, Row},
+    target::{Kind, Target, user_name},
+};
+
+/// Recipients of one publish while the store is filled.
+const AUDIENCE: u64 = 100;
+/// Pages read.
+const PAGES: u64 = 2_000;
+
+pub fn run(quick: bool, report: &mut Report) {
+    let sizes: &[(u64, u64)] = match quick {
+        true => &[(2_000, 100)],
+        false => &[(10_000, 1_000), (1_000_000, 100_000), (5_000_000, 100_000)],
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    for (stored, users) in sizes {
+        let home = TempDir::new().expect("a temporary directory");
+        let data = home.path().join("data");
+        {
+            let target = Target::start_on(Kind::Serve, &data, &[]);
+            let begin = Instant::now();
+            runtime.block_on(fill(&target, *stored, *users));
+            eprintln!(
+                "  {stored} filled in {:.1} s",
+                begin.elapsed().as_secs_f64()
+            );
+        }
+        let begin = Instant::now();
+        let target = Target::start_on(Kind::Serve, &data, &[]);
+        let start = begin.elapsed();
+        let fresh = target.pss();
+        let cpu = target.cpu();
+        let (seen, unread) = runtime.block_on(pages(&target, *users));
+        let cpu: Duration = target
+            .cpu()
+            .iter()
+            .zip(&cpu)
+            .map(|(after, before)| after.1 - before.1)
+            .sum();
+        let expected = stored / users;
+        if unread != expected {
+            report.failures.push(format!(
+                "{stored} stored: a user has {unread} unread, not {expected}"
+            ));
+        }
+        report.row(
+            Row::new("What is stored", &format!("{stored} for {users} users"))
+                .with("start s", start.as_secs_f64())
+                .with("MiB after it", fresh as f64 / f64::from(1 << 20))
+                .with(
+                    "MiB after reading",
+                    target.pss() as f64 / f64::from(1 << 20),
+                )
+                .with("disk MiB", size(&data) as f64 / f64::from(1 << 20))
+                .with("page p50 µs", seen.value_at_quantile(0.5) as f64 / 1e3)
+                .with("page p99 µs", seen.value_at_quantile(0.99) as f64 / 1e3)
+                .with("CPU µs a page", crate::load::micros(cpu) / PAGES as f64),
+        );
+    }
+}
+
+async fn fill(target: &Target, stored: u64, users: u64) {
+    let grpc = Grpc::connect(target).await;
+    let mut running = tokio::task::JoinSet::new();
+    for number in 0..stored / AUDIENCE {
+        if running.len() == 64 {
+            running.join_next().await;
+        }
+        let first = number * AUDIENCE;
+        let ids = (first..first + AUDIENCE).map(|at| user_name((at % users) as u32));
+        let request = grpc.request(PublishRequest {
+            source_id: "bench".into(),
+            audience: Some(Audience::Recipients(Recipients { ids: ids.collect() })),
+            topic: "bench.event".into(),
+            data: "x".repeat(160),
+            ..PublishRequest::default()
+        });
+        let mut client = grpc.client.clone();
+        running.spawn(async move { client.publish(request).await.expect("published") });
+    }
+    while let Some(done) = running.join_next().await {
+        done.expect("published");
+    }
+}
+
+/// Pages of 50 unread of users at random, with their count.
+async fn pages(target: &Target, users: u64) -> (readers::Latencies, u64) {
+    let grpc = Grpc::connect(target).await;
+    let mut seen = readers::latencies();
+    let mut unread = 0;
+    for _ in 0..PAGES {
+        let request = grpc.request(ListHistoryRequest {
+            recipient_id: user_name(fastrand::u64(..users) as u32),
+            page_size: 50,
+            status: mercurio_proto::v1::ReadStatus::Unread.into(),
+            ..ListHistoryRequest::default()
+        });
+        let begin = Instant::now();
+        let page = grpc
+            .client
+            .clone()
+            .list_history(request)
+            .await
+            .expect("a page")
+            .into_inner();
+        seen.saturating_record(begin.elapsed().as_nanos() as u64);
+        unread = page.unread_count;
+    }
+    (seen, unread)
+}
+
+fn size(directory: &std::path::Path) -> u64 {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.file_type() {
+            Ok(kind) if kind.is_dir() => size(&entry.path()),
+            _ => entry.metadata().map_or(0, |meta| meta.len()),
+        })
+        .sum()
+}

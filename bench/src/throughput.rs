@@ -1,0 +1,108 @@
+//! Durable publishing: by one, and by many at once, beside the disk's own sync rate.
+
+use std::{
+    io::{Seek, SeekFrom, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::{
+    load::micros,
+    publisher::{Grpc, Publisher, To},
+    readers,
+    report::{Report, Row},
+    target::{Kind, Target},
+};
+
+/// Publishers on one connection.
+const SHARE: usize = 64;
+
+pub fn run(quick: bool, report: &mut Report) {
+    let time = if quick {
+        Duration::from_secs(1)
+    } else {
+        Duration::from_secs(5)
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    for publishers in [1, 64, 1_024] {
+        let disk = syncs(time.min(Duration::from_secs(2)));
+        let target = Target::start(Kind::Serve);
+        let cpu = target.cpu();
+        let (count, seen) = runtime.block_on(publish(&target, publishers, time));
+        let cpu: Duration = target
+            .cpu()
+            .iter()
+            .zip(&cpu)
+            .map(|(after, before)| after.1 - before.1)
+            .sum();
+        if count == 0 {
+            report
+                .failures
+                .push(format!("{publishers} publishers: nothing was acknowledged"));
+        }
+        let rate = count as f64 / time.as_secs_f64();
+        report.row(
+            Row::new("Durable publishing", &format!("{publishers} publishers"))
+                .with("acknowledged/s", rate)
+                .with("disk syncs/s", disk)
+                .with("÷ syncs", rate / disk)
+                .with("p50 ms", seen.value_at_quantile(0.5) as f64 / 1e6)
+                .with("p99 ms", seen.value_at_quantile(0.99) as f64 / 1e6)
+                .with("CPU µs each", micros(cpu) / count.max(1) as f64),
+        );
+    }
+}
+
+async fn publish(target: &Target, publishers: usize, time: Duration) -> (u64, readers::Latencies) {
+    let mut connections = Vec::new();
+    for _ in 0..publishers.div_ceil(SHARE) {
+        connections.push(Grpc::connect(target).await);
+    }
+    let count = Arc::new(AtomicU64::new(0));
+    let end = Instant::now() + time;
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..publishers {
+        let publisher = Publisher::Grpc(connections[number / SHARE].clone());
+        let count = count.clone();
+        tasks.spawn(async move {
+            let mut seen = readers::latencies();
+            while Instant::now() < end {
+                let begin = Instant::now();
+                publisher
+                    .publish(To::User(number as u32), "x".repeat(160))
+                    .await;
+                seen.saturating_record(begin.elapsed().as_nanos() as u64);
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            seen
+        });
+    }
+    let mut all = readers::latencies();
+    while let Some(done) = tasks.join_next().await {
+        all.add(done.expect("no panic")).expect("the same bounds");
+    }
+    (count.load(Ordering::Relaxed), all)
+}
+
+/// What the disk does: 4 KiB written and made safe, one after the other.
+fn syncs(time: Duration) -> f64 {
+    let mut file = tempfile::tempfile().expect("a temporary file");
+    file.write_all(&vec![0; 1 << 20]).expect("written");
+    file.sync_all().expect("synced");
+    let begin = Instant::now();
+    let mut count = 0_u32;
+    while begin.elapsed() < time {
+        let place = u64::from(count % 256) * 4096;
+        file.seek(SeekFrom::Start(place)).expect("seek");
+        file.write_all(&[1; 4096]).expect("written");
+        file.sync_data().expect("synced");
+        count += 1;
+    }
+    f64::from(count) / begin.elapsed().as_secs_f64()
+}
