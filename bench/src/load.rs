@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, atomic::Ordering, mpsc},
     time::{Duration, Instant},
 };
 
@@ -28,16 +28,21 @@ pub struct Load {
     pub users: u32,
     /// Every so many streams there is one that does not read, of users that nobody else is.
     pub stuck_every: Option<usize>,
+    /// Between the last stream's opening and measuring the memory.
+    pub settle: Duration,
 }
 
 /// What came of it.
 #[derive(Clone, Debug)]
 pub struct Outcome {
+    /// Streams that were to be opened.
     pub streams: usize,
     pub expected: u64,
     pub received: u64,
     pub repeated: u64,
     pub ended: u64,
+    /// Server processes that ended.
+    pub dead: u64,
     pub latencies: Latencies,
     /// Of each server process, while events were published and delivered.
     pub cpu: Vec<(&'static str, Duration)>,
@@ -56,11 +61,6 @@ impl Outcome {
     /// Microseconds of the servers' CPU time for each event.
     pub fn cpu_per_event(&self) -> f64 {
         micros(self.cpu.iter().map(|(_, time)| *time).sum()) / self.events.max(1) as f64
-    }
-
-    /// Streams that were to be opened.
-    pub fn expected_streams(&self) -> f64 {
-        self.streams as f64
     }
 
     pub fn lost(&self) -> u64 {
@@ -86,7 +86,7 @@ pub fn ready(target: &Target) -> &'static str {
 }
 
 /// Puts the load on the target. The publisher has a thread of its own.
-pub fn run(target: &Target, load: &Load) -> Outcome {
+pub fn run(target: &mut Target, load: &Load) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -94,7 +94,7 @@ pub fn run(target: &Target, load: &Load) -> Outcome {
     runtime.block_on(put(target, load))
 }
 
-async fn put(target: &Target, load: &Load) -> Outcome {
+async fn put(target: &mut Target, load: &Load) -> Outcome {
     let requests = load
         .streams
         .iter()
@@ -102,7 +102,7 @@ async fn put(target: &Target, load: &Load) -> Outcome {
     let before = target.pss();
     let (mut streams, connecting) =
         readers::connect(target.http, requests.collect(), AT_ONCE, ready(target)).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(load.settle).await;
     let memory = target.pss().saturating_sub(before) as f64 / streams.len().max(1) as f64;
 
     // Streams that are stuck stay open, and are not read.
@@ -142,13 +142,9 @@ async fn put(target: &Target, load: &Load) -> Outcome {
             (seen, deadline) = (received, deadline.max(Instant::now() + LAST));
         }
     }
-    publisher.join();
-    let cpu = target
-        .cpu()
-        .into_iter()
-        .zip(cpu_before)
-        .map(|((name, after), (_, before))| (name, after - before));
-    let cpu = cpu.collect();
+    publisher.wait();
+    let cpu = target.cpu_since(&cpu_before);
+    publisher.close();
     shared.stop.store(true, Ordering::Relaxed);
     let mut outcome = Outcome {
         streams: load.streams.len(),
@@ -156,6 +152,7 @@ async fn put(target: &Target, load: &Load) -> Outcome {
         received: 0,
         repeated: 0,
         ended: shared.ended.load(Ordering::Relaxed),
+        dead: target.dead(),
         latencies: readers::latencies(),
         cpu,
         events: load.events,
@@ -172,9 +169,11 @@ async fn put(target: &Target, load: &Load) -> Outcome {
     outcome
 }
 
-/// A thread that publishes once it may begin.
+/// A thread that publishes once it may begin, and keeps its connection open until it is closed: a
+/// server that gives a connection a thread (the floor) would lose that thread's CPU time with it.
 struct Apart {
-    begin: std::sync::mpsc::Sender<()>,
+    begin: mpsc::Sender<()>,
+    published: mpsc::Receiver<()>,
     thread: std::thread::JoinHandle<()>,
 }
 
@@ -183,8 +182,14 @@ impl Apart {
         let _ = self.begin.send(());
     }
 
-    fn join(self) {
-        self.thread.join().expect("published");
+    /// Until all is published.
+    fn wait(&self) {
+        self.published.recv().expect("published");
+    }
+
+    fn close(self) {
+        drop(self.begin);
+        self.thread.join().expect("no panic");
     }
 }
 
@@ -200,11 +205,21 @@ fn publish_apart(target: &Target, load: &Load, shared: &Arc<Shared>) -> Apart {
             .expect("connected")
     });
     let (load, shared) = (load.clone(), shared.clone());
-    let (begin, begins) = std::sync::mpsc::channel();
+    let (begin, begins) = mpsc::channel();
+    let (done, published) = mpsc::channel();
     let thread = std::thread::spawn(move || {
-        let _ = begins.recv();
+        if begins.recv().is_err() {
+            return;
+        }
         let to = |number| (load.to)(number, load.users);
         runtime.block_on(publish_at(&publisher, &shared, load.rate, load.events, to));
+        let _ = done.send(());
+        // Until it is closed.
+        let _ = begins.recv();
     });
-    Apart { begin, thread }
+    Apart {
+        begin,
+        published,
+        thread,
+    }
 }

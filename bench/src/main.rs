@@ -3,16 +3,24 @@
 
 mod floor;
 mod load;
+mod plot;
 mod process;
 mod publisher;
 mod readers;
 mod report;
+mod results;
+mod spread;
 mod stored;
+mod storm;
 mod target;
 mod throughput;
 mod workloads;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::Parser;
 
@@ -67,16 +75,30 @@ fn main() -> ExitCode {
     let mut report = Report::default();
     for workload in chosen {
         eprintln!("\n== {}", workload.title());
-        workload.run(&kinds, arguments.rounds, arguments.quick, &mut report);
+        report.begin(workload);
+        // A panic ends this workload (its processes with it), and the others go on.
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            workload.run(&kinds, arguments.rounds, arguments.quick, &mut report);
+        }));
+        if ran.is_err() {
+            report.fail(format!("{}: broke off", workload.title()));
+        }
+        if !arguments.quick {
+            results::write(&report, &arguments.out);
+        }
     }
-    println!("{}", report.text());
     if !arguments.quick {
-        report.write(&arguments.out);
+        for section in &report.sections {
+            println!("\n## {}", section.workload.title());
+            print!("{}", results::markdown(section));
+        }
     }
-    if report.failures.is_empty() {
+    let failures = report.failures();
+    if failures.is_empty() {
+        eprintln!("\nnothing lost, nothing repeated, nothing refused, nothing dead");
         return ExitCode::SUCCESS;
     }
-    eprintln!("failed:\n  {}", report.failures.join("\n  "));
+    eprintln!("\nfailed:\n  {}", failures.join("\n  "));
     ExitCode::FAILURE
 }
 

@@ -1,6 +1,7 @@
 //! A server process: its time on the CPU and its memory, by the kernel's accounting.
 
 use std::{
+    collections::HashMap,
     fs,
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
@@ -41,10 +42,12 @@ impl Server {
         panic!("{name} ended before it was ready:\n{said}");
     }
 
-    /// Time on the CPU of all its threads and of its children (nginx' workers).
-    pub fn cpu(&self) -> Duration {
-        let nanoseconds = pids(self.child.id()).iter().map(|pid| cpu(*pid)).sum();
-        Duration::from_nanos(nanoseconds)
+    /// Time on the CPU of each of its threads, and of its children's (nginx' workers).
+    pub fn cpu(&self) -> Cpu {
+        Cpu(pids(self.child.id())
+            .into_iter()
+            .flat_map(threads)
+            .collect())
     }
 
     /// Proportional set size: its memory, what is shared with others in part.
@@ -58,10 +61,6 @@ impl Server {
     }
 
     /// Asks it to end, and waits.
-    pub fn stop(mut self) {
-        self.terminate();
-    }
-
     fn terminate(&mut self) {
         let _ = Command::new("kill")
             .arg(self.child.id().to_string())
@@ -92,16 +91,31 @@ fn pids(pid: u32) -> Vec<u32> {
     std::iter::once(pid).chain(children).collect()
 }
 
-/// Nanoseconds on the CPU, of every thread.
-fn cpu(pid: u32) -> u64 {
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
-        return 0;
+/// Nanoseconds on the CPU, by thread.
+pub struct Cpu(HashMap<u32, u64>);
+
+impl Cpu {
+    /// What was used since. A thread that ended meanwhile takes its figure with it: tokio's blocking
+    /// threads do after ten idle seconds, and what they did before must not be taken off the others'.
+    pub fn since(&self, before: &Self) -> Duration {
+        let used = self.0.iter().map(|(thread, after)| {
+            let before = before.0.get(thread).copied().unwrap_or(0);
+            after.saturating_sub(before)
+        });
+        Duration::from_nanos(used.sum())
+    }
+}
+
+/// Nanoseconds on the CPU of every thread of a process.
+fn threads(pid: u32) -> Vec<(u32, u64)> {
+    let of_thread = |thread: fs::DirEntry| -> Option<(u32, u64)> {
+        let stat = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        let time = stat.split_whitespace().next()?.parse().ok()?;
+        Some((thread.file_name().to_str()?.parse().ok()?, time))
     };
-    let of_thread = |thread: std::io::Result<fs::DirEntry>| -> Option<u64> {
-        let stat = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
-        stat.split_whitespace().next()?.parse().ok()
-    };
-    threads.filter_map(of_thread).sum()
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    let threads = threads.into_iter().flatten().flatten();
+    threads.filter_map(of_thread).collect()
 }
 
 /// Bytes.

@@ -22,7 +22,7 @@ use tokio::{
 /// What stands before and behind the mark in each event: `@user number nanoseconds@`.
 const MARK: u8 = b'@';
 
-/// The mark of an event: `number` counts the events for this audience.
+/// The mark of an event: `number` is its own.
 pub fn mark(everyone: bool, number: u64, due: Duration) -> String {
     let kind = if everyone { 'e' } else { 'u' };
     format!("@{kind} {number} {}@", due.as_nanos())
@@ -34,11 +34,13 @@ pub struct Record {
     /// Events for everyone, and for this user, that came.
     pub everyone: u64,
     pub own: u64,
-    /// Events that came again, or out of order.
+    /// Events that came again, or out of order: behind an `id:` that is not below theirs.
     pub repeated: u64,
-    /// The last `id:`.
-    pub cursor: Option<u64>,
-    last: [Option<u64>; 2],
+    /// The last event's `id:`, where it is a number.
+    cursor: Option<u64>,
+    /// The numbers of those that came, a bit each. Two publishes at once may be stored in either
+    /// order, so that they need not rise.
+    came: Vec<u64>,
 }
 
 /// Latencies in nanoseconds, up to a minute.
@@ -161,7 +163,7 @@ async fn open(to: SocketAddr, user: u32, request: &str, ready: &str) -> io::Resu
     })
 }
 
-/// Reads until it is told to stop; a `pace` is how long it waits between reads.
+/// Reads until it is told to stop.
 pub async fn read(mut open: Open, shared: Arc<Shared>) -> (Open, Latencies) {
     let mut seen = latencies();
     let mut bytes = std::mem::take(&mut open.rest);
@@ -192,22 +194,15 @@ impl Record {
         while let Some(length) = bytes[used..].windows(2).position(|pair| pair == b"\n\n") {
             let event = &bytes[used..used + length];
             used += length + 2;
-            if let Some(at) = event.windows(4).position(|window| window == b"id: ") {
-                let digits = event[at + 4..]
-                    .iter()
-                    .take_while(|byte| byte.is_ascii_digit());
-                let cursor = digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0'));
-                self.cursor = Some(cursor);
-            }
             let mut parts = event.split(|byte| *byte == MARK);
-            if let (Some(_), Some(mark), Some(_)) = (parts.next(), parts.next(), parts.next()) {
-                self.count(mark, shared, seen);
+            if let (Some(head), Some(mark), Some(_)) = (parts.next(), parts.next(), parts.next()) {
+                self.count(id(head), mark, shared, seen);
             }
         }
         used
     }
 
-    fn count(&mut self, mark: &[u8], shared: &Shared, seen: &mut Latencies) {
+    fn count(&mut self, id: Option<u64>, mark: &[u8], shared: &Shared, seen: &mut Latencies) {
         let mark = String::from_utf8_lossy(mark);
         let mut words = mark.split(' ');
         let everyone = words.next() == Some("e");
@@ -220,17 +215,60 @@ impl Record {
             .elapsed()
             .saturating_sub(Duration::from_nanos(due));
         seen.saturating_record(late.as_nanos() as u64);
-        let last = &mut self.last[usize::from(everyone)];
-        if last.is_some_and(|last| number <= last) {
+        let in_order = id.is_none() || id > self.cursor;
+        self.cursor = id.max(self.cursor);
+        if !self.is_first(number) || !in_order {
             self.repeated += 1;
             return;
         }
-        *last = Some(number);
         if everyone {
             self.everyone += 1;
         } else {
             self.own += 1;
         }
         shared.received.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether this number did not come before; it has now.
+    fn is_first(&mut self, number: u64) -> bool {
+        let (word, bit) = ((number / 64) as usize, 1 << (number % 64));
+        if self.came.len() <= word {
+            self.came.resize(word + 1, 0);
+        }
+        let first = self.came[word] & bit == 0;
+        self.came[word] |= bit;
+        first
+    }
+}
+
+/// An event's `id:`, where it is a number (nchan's is not).
+fn id(head: &[u8]) -> Option<u64> {
+    let mut lines = head.split(|byte| *byte == b'\n');
+    let id = lines.find_map(|line| line.strip_prefix(b"id: "))?;
+    std::str::from_utf8(id).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repeats_are_seen_and_concurrent_publishes_are_not_repeats() {
+        let shared = Shared::new();
+        let mut record = Record::default();
+        let mut take = |events: &[(u64, u64)]| {
+            let text = events.iter().map(|(id, number)| {
+                let mark = mark(true, *number, Duration::ZERO);
+                format!("id: {id}\ndata: {mark}\n\n")
+            });
+            let text: String = text.collect();
+            let used = record.take(text.as_bytes(), &shared, &mut latencies());
+            assert_eq!(used, text.len());
+            (record.everyone, record.repeated)
+        };
+        assert_eq!(take(&[(1, 0), (2, 2), (3, 1)]), (3, 0));
+        assert_eq!(take(&[(4, 2)]), (3, 1), "the same again");
+        assert_eq!(take(&[(3, 3)]), (3, 2), "out of order");
+        assert_eq!(take(&[(5, 70)]), (4, 2));
     }
 }

@@ -1,6 +1,6 @@
 //! With much stored: how long a start takes, what it holds in memory, what a page costs.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mercurio_proto::v1::{
     ListHistoryRequest, PublishRequest, Recipients, publish_request::Audience,
@@ -16,10 +16,9 @@ use crate::{
 
 /// Recipients of one publish while the store is filled.
 const AUDIENCE: u64 = 100;
-/// Pages read.
-const PAGES: u64 = 2_000;
-
 pub fn run(quick: bool, report: &mut Report) {
+    // Pages read.
+    let count = if quick { 200 } else { 2_000 };
     let sizes: &[(u64, u64)] = match quick {
         true => &[(2_000, 100)],
         false => &[(10_000, 1_000), (1_000_000, 100_000), (5_000_000, 100_000)],
@@ -42,25 +41,21 @@ pub fn run(quick: bool, report: &mut Report) {
             );
         }
         let begin = Instant::now();
-        let target = Target::start_on(Kind::Serve, &data, &[]);
+        let mut target = Target::start_on(Kind::Serve, &data, &[]);
         let start = begin.elapsed();
         let fresh = target.pss();
         let cpu = target.cpu();
-        let (seen, unread) = runtime.block_on(pages(&target, *users));
-        let cpu: Duration = target
-            .cpu()
-            .iter()
-            .zip(&cpu)
-            .map(|(after, before)| after.1 - before.1)
-            .sum();
+        let (seen, unread) = runtime.block_on(pages(&target, *users, count));
+        let cpu = target.cpu_of_all_since(&cpu);
         let expected = stored / users;
         if unread != expected {
-            report.failures.push(format!(
+            report.fail(format!(
                 "{stored} stored: a user has {unread} unread, not {expected}"
             ));
         }
+        report.check_alive(&mut target);
         report.row(
-            Row::new("What is stored", &format!("{stored} for {users} users"))
+            Row::new(&format!("{stored} for {users} users"))
                 .with("start s", start.as_secs_f64())
                 .with("MiB after it", fresh as f64 / f64::from(1 << 20))
                 .with(
@@ -70,7 +65,7 @@ pub fn run(quick: bool, report: &mut Report) {
                 .with("disk MiB", size(&data) as f64 / f64::from(1 << 20))
                 .with("page p50 µs", seen.value_at_quantile(0.5) as f64 / 1e3)
                 .with("page p99 µs", seen.value_at_quantile(0.99) as f64 / 1e3)
-                .with("CPU µs a page", crate::load::micros(cpu) / PAGES as f64),
+                .with("CPU µs a page", crate::load::micros(cpu) / count as f64),
         );
     }
 }
@@ -100,11 +95,11 @@ async fn fill(target: &Target, stored: u64, users: u64) {
 }
 
 /// Pages of 50 unread of users at random, with their count.
-async fn pages(target: &Target, users: u64) -> (readers::Latencies, u64) {
+async fn pages(target: &Target, users: u64, count: u64) -> (readers::Latencies, u64) {
     let grpc = Grpc::connect(target).await;
     let mut seen = readers::latencies();
     let mut unread = 0;
-    for _ in 0..PAGES {
+    for _ in 0..count {
         let request = grpc.request(ListHistoryRequest {
             recipient_id: user_name(fastrand::u64(..users) as u32),
             page_size: 50,

@@ -11,7 +11,7 @@ use std::{
 use mercurio_auth::{ClaimRules, Issuer, SCOPE_ANY, SCOPE_PUBLISH, SigningKey};
 use tempfile::TempDir;
 
-use crate::process::{Server, wait_for_port};
+use crate::process::{Cpu, Server, wait_for_port};
 
 /// A kind of server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -90,6 +90,12 @@ impl Target {
         let mut servers = Vec::new();
         let mercurio = |command: &str| {
             let mut mercurio = Command::new(binary());
+            // With its own settings alone: none of the environment, no `.env`.
+            let settings = std::env::vars_os().map(|(name, _)| name);
+            for name in settings.filter(|name| name.to_string_lossy().starts_with("MERCURIO_")) {
+                mercurio.env_remove(name);
+            }
+            mercurio.current_dir(home.path());
             mercurio.arg(command).arg("--jwt-secret-file").arg(&key);
             mercurio.args(["--admin-addr", "127.0.0.1:0", "--log-level", "info"]);
             if command != "gateway" {
@@ -116,7 +122,8 @@ impl Target {
             }
             Kind::Nchan => servers.push(nchan(home.path(), http)),
             Kind::Floor => {
-                let mut floor = Command::new(std::env::current_exe().expect("this program"));
+                // This program, also where it was built anew meanwhile.
+                let mut floor = Command::new("/proc/self/exe");
                 floor.args(["floor", &http.to_string()]);
                 servers.push(Server::start("floor", &mut floor, "").0);
                 wait_for_port(http);
@@ -169,12 +176,28 @@ impl Target {
         self.servers.iter().map(Server::pss).sum()
     }
 
-    /// Time on the CPU of each of its processes.
-    pub fn cpu(&self) -> Vec<(&'static str, Duration)> {
-        self.servers
-            .iter()
-            .map(|server| (server.name, server.cpu()))
+    /// Time on the CPU of each of its processes, to measure from.
+    pub fn cpu(&self) -> Vec<Cpu> {
+        self.servers.iter().map(Server::cpu).collect()
+    }
+
+    /// Time on the CPU of each of its processes since then.
+    pub fn cpu_since(&self, before: &[Cpu]) -> Vec<(&'static str, Duration)> {
+        let servers = self.servers.iter().zip(before);
+        servers
+            .map(|(server, before)| (server.name, server.cpu().since(before)))
             .collect()
+    }
+
+    /// The same of all of them.
+    pub fn cpu_of_all_since(&self, before: &[Cpu]) -> Duration {
+        self.cpu_since(before).iter().map(|(_, time)| *time).sum()
+    }
+
+    /// Processes that ended by themselves.
+    pub fn dead(&mut self) -> u64 {
+        let alive = self.servers.iter_mut().map(Server::is_alive);
+        alive.filter(|alive| !alive).count() as u64
     }
 }
 
@@ -185,13 +208,15 @@ pub fn user_name(user: u32) -> String {
 
 /// The service, built beside this program.
 pub fn binary() -> PathBuf {
-    std::env::var_os("MERCURIO_BIN").map_or_else(
+    let path = std::env::var_os("MERCURIO_BIN").map_or_else(
         || {
             let this = std::env::current_exe().expect("this program");
             this.with_file_name("mercurio")
         },
         PathBuf::from,
-    )
+    );
+    path.canonicalize()
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 fn free_address() -> SocketAddr {
@@ -234,6 +259,7 @@ error_log /dev/null;
 events {{ worker_connections 19000; }}
 http {{
   access_log off;
+  keepalive_requests 1000000000; keepalive_time 24h; keepalive_timeout 24h;
   client_body_temp_path {home}/body; proxy_temp_path {home}/proxy; fastcgi_temp_path {home}/f;
   uwsgi_temp_path {home}/u; scgi_temp_path {home}/s;
   nchan_shared_memory_size 256m;

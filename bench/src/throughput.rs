@@ -21,34 +21,24 @@ use crate::{
 const SHARE: usize = 64;
 
 pub fn run(quick: bool, report: &mut Report) {
-    let time = if quick {
-        Duration::from_secs(1)
-    } else {
-        Duration::from_secs(5)
-    };
+    let time = Duration::from_millis(if quick { 500 } else { 5_000 });
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime");
     for publishers in [1, 64, 1_024] {
-        let disk = syncs(time.min(Duration::from_secs(2)));
-        let target = Target::start(Kind::Serve);
+        let disk = syncs(time / 2);
+        let mut target = Target::start(Kind::Serve);
         let cpu = target.cpu();
         let (count, seen) = runtime.block_on(publish(&target, publishers, time));
-        let cpu: Duration = target
-            .cpu()
-            .iter()
-            .zip(&cpu)
-            .map(|(after, before)| after.1 - before.1)
-            .sum();
+        let cpu = target.cpu_of_all_since(&cpu);
+        report.check_alive(&mut target);
         if count == 0 {
-            report
-                .failures
-                .push(format!("{publishers} publishers: nothing was acknowledged"));
+            report.fail(format!("{publishers} publishers: nothing was acknowledged"));
         }
         let rate = count as f64 / time.as_secs_f64();
         report.row(
-            Row::new("Durable publishing", &format!("{publishers} publishers"))
+            Row::new(&format!("{publishers} publishers"))
                 .with("acknowledged/s", rate)
                 .with("disk syncs/s", disk)
                 .with("÷ syncs", rate / disk)

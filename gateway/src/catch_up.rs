@@ -12,7 +12,6 @@ use tonic::{Code, Status, Streaming};
 use crate::{
     Context,
     error::ApiError,
-    query::Filters,
     registry::Open,
     sse::{self, Frame},
 };
@@ -27,7 +26,6 @@ pub(crate) struct Reader {
     pub context: Arc<Context>,
     pub place: Open,
     pub topics: Vec<String>,
-    pub filters: Filters,
     pub request_id: Box<str>,
 }
 

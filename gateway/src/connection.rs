@@ -30,7 +30,8 @@ use tower::ServiceExt;
 
 use crate::{
     Context,
-    delivery::{Delivery, Feed, Handover},
+    delivery::Delivery,
+    feed::{Feed, Handover},
     mailbox::End,
 };
 
@@ -94,7 +95,7 @@ struct Connections {
 
 /// A stream's answer, whose connection is to be taken over.
 struct Taken {
-    feed: Box<Feed>,
+    feed: Feed,
     head: Bytes,
     chunked: bool,
 }

@@ -2,29 +2,29 @@
 //!
 //! One future, polled by hand: it is what runs for each delivery, and all that stays in memory for
 //! each idle stream. A client that doesn't read is not read for.
+//!
+//! The hot path is a wake-up by the mailbox, one write(2), and sleep again. It touches as little
+//! memory as it can: with thousands of streams, each line of it is a cache miss.
 
 use std::{
     collections::VecDeque,
     future::Future,
     io::{self, IoSlice},
     pin::Pin,
-    sync::Arc,
     task::{Context as Task, Poll, ready},
     time::Duration,
 };
 
 use bytes::{Buf, Bytes};
-use parking_lot::Mutex;
 use tokio::{
     net::TcpStream,
     time::{Instant, Sleep, sleep_until},
 };
 
 use crate::{
-    catch_up::{self, Page, Reader, Reading},
-    json,
+    feed::Feed,
     mailbox::{End, Mail},
-    sse::{self, Event, Frame, LAST_CHUNK},
+    sse::{self, Event, LAST_CHUNK},
 };
 
 /// How long a client may take to read why the stream ends.
@@ -33,166 +33,105 @@ const CLOSING: Duration = Duration::from_secs(5);
 const SLICES: usize = 16;
 /// Slices that an idle stream keeps room for.
 const KEPT: usize = 4;
-
-/// A stream's next bytes.
-pub(crate) struct Feed {
-    reader: Arc<Reader>,
-    /// The user's id as JSON.
-    client: Frame,
-    /// The last sequence handed out; `None`: the reader comes from nowhere.
-    cursor: Option<u64>,
-    /// `None`: the stream is live.
-    reading: Option<Reading>,
-    said: Vec<Frame>,
-    expires_at: Option<Instant>,
-    opened: Instant,
-    sent: u64,
-}
-
-/// A stream that is handed from the request's handler to its connection, with the response.
-#[derive(Clone)]
-pub(crate) struct Handover(Arc<Mutex<Option<Box<Feed>>>>);
-
-impl Handover {
-    pub fn new(feed: Feed) -> Self {
-        Self(Arc::new(Mutex::new(Some(Box::new(feed)))))
-    }
-
-    /// The stream, once.
-    pub fn take(&self) -> Option<Box<Feed>> {
-        self.0.lock().take()
-    }
-}
-
-impl Feed {
-    pub fn new(reader: Arc<Reader>, cursor: Option<u64>, expires_at: Option<Instant>) -> Self {
-        Self {
-            client: Frame::new(&[&json::to_vec(&reader.place.user())]),
-            reader,
-            cursor,
-            reading: None,
-            said: Vec::new(),
-            expires_at,
-            opened: Instant::now(),
-            sent: 0,
-        }
-    }
-
-    /// Something to be written next.
-    pub fn say(&mut self, frame: Frame) {
-        self.said.push(frame);
-    }
-
-    /// Goes on with a page that is being read.
-    pub fn catch_up(&mut self, reading: Reading) {
-        self.reading = Some(reading);
-    }
-
-    /// Takes in a page.
-    pub fn turn(&mut self, page: Page) {
-        self.said.extend(page.frames);
-        self.cursor = page.cursor;
-        self.sent += page.entries;
-        self.reader.context.metrics.delivered.inc_by(page.entries);
-        self.reading = match page.is_last {
-            true => None,
-            false => Some(catch_up::next(self.reader.clone(), self.cursor)),
-        };
-    }
-
-    /// Hands `out` what is next. Pending: the task is woken when there is something.
-    fn poll_next(&mut self, task: &mut Task<'_>, mut out: impl FnMut(&Frame)) -> Poll<()> {
-        loop {
-            if !self.said.is_empty() {
-                std::mem::take(&mut self.said).iter().for_each(out);
-                return Poll::Ready(());
-            }
-            if let Some(reading) = &mut self.reading {
-                let page = ready!(reading.as_mut().poll(task));
-                self.turn(page);
-                continue;
-            }
-            let mut written = 0;
-            while let Some((mail, more)) = self.reader.place.mailbox.take() {
-                match mail {
-                    Mail::Event(event) => written += self.take(&event, &mut out),
-                    Mail::Behind => {
-                        let next = catch_up::next(self.reader.clone(), self.cursor);
-                        self.reading = Some(next);
-                    }
-                }
-                if !more || written >= SLICES {
-                    break;
-                }
-            }
-            if written > 0 {
-                return Poll::Ready(());
-            }
-            if self.reading.is_none() {
-                return Poll::Pending;
-            }
-        }
-    }
-
-    /// Has a page that is on its way read to its end, for a client that doesn't read: others wait
-    /// for their turn.
-    fn poll_reading(&mut self, task: &mut Task<'_>) {
-        if self.said.is_empty()
-            && let Some(reading) = &mut self.reading
-            && let Poll::Ready(page) = reading.as_mut().poll(task)
-        {
-            self.turn(page);
-        }
-    }
-
-    fn take(&mut self, event: &Event, out: &mut impl FnMut(&Frame)) -> usize {
-        if self.cursor.is_some_and(|cursor| event.cursor <= cursor) {
-            return 0;
-        }
-        self.cursor = Some(event.cursor);
-        if !event.is_wanted(&self.reader.filters) {
-            return 0;
-        }
-        self.sent += 1;
-        self.reader.context.metrics.delivered.inc();
-        event.frames(&self.client).map(out).count()
-    }
-}
+/// Entries written before others have their turn.
+const TURN: usize = 64;
+/// Bytes up to which the parts of an entry are put together for one write(2): cheaper than
+/// handing the kernel several.
+const TOGETHER: usize = 1024;
 
 /// A stream and the connection that it is written to. Ends when either does.
 pub(crate) struct Delivery {
-    feed: Box<Feed>,
     socket: TcpStream,
-    chunked: bool,
-    /// Bytes to be written.
+    feed: Feed,
+    /// Bytes that the socket has not taken yet.
     out: VecDeque<Bytes>,
-    /// When the next heartbeat is due, or the token expires.
-    timer: Pin<Box<Sleep>>,
-    quiet_since: Instant,
+    chunked: bool,
+    /// The timer and the reading side will wake the task.
+    armed: bool,
     /// Why it ends, once that is said.
     ending: Option<&'static str>,
+    quiet_since: Instant,
+    /// When the timer is due: for the next heartbeat, or the token's end.
+    due: Instant,
+    timer: Pin<Box<Sleep>>,
 }
 
 impl Delivery {
     /// `head` is written first: the response's.
-    pub fn new(feed: Box<Feed>, socket: TcpStream, head: Bytes, chunked: bool) -> Self {
-        let mut delivery = Self {
-            timer: Box::pin(sleep_until(Instant::now())),
-            feed,
+    pub fn new(feed: Feed, socket: TcpStream, head: Bytes, chunked: bool) -> Self {
+        let now = Instant::now();
+        let due = feed.next_due(now);
+        Self {
             socket,
-            chunked,
+            feed,
             out: VecDeque::from([head]),
-            quiet_since: Instant::now(),
+            chunked,
+            armed: false,
             ending: None,
-        };
-        delivery.set_timer();
-        delivery
+            quiet_since: now,
+            due,
+            timer: Box::pin(sleep_until(due)),
+        }
     }
 
-    fn set_timer(&mut self) {
-        let heartbeat = self.quiet_since + self.feed.reader.context.settings.heartbeat;
-        let expires_at = self.feed.expires_at.unwrap_or(heartbeat);
-        self.timer.as_mut().reset(heartbeat.min(expires_at));
+    fn set_timer(&mut self, due: Instant) {
+        self.due = due;
+        self.timer.as_mut().reset(due);
+        self.armed = false;
+    }
+
+    /// Writes an entry, or leaves to `out` what the socket doesn't take.
+    fn deliver(&mut self, event: &Event, alone: bool) -> io::Result<()> {
+        if !self.feed.wants(event) {
+            return Ok(());
+        }
+        let written = match alone && self.out.is_empty() {
+            true => self.write_now(event)?,
+            // Together with what waits already, or comes next.
+            false => Some(0),
+        };
+        match written {
+            None => self.quiet_since = Instant::now(),
+            Some(written) => {
+                let frames = event.frames(self.feed.client());
+                self.out
+                    .extend(frames.map(|frame| frame.bytes(self.chunked)));
+                if written > 0 {
+                    self.written(written);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One write(2), if the entry is small or in one piece. `None`: the socket took all of it;
+    /// otherwise the bytes that it took.
+    fn write_now(&self, event: &Event) -> io::Result<Option<usize>> {
+        let slices = || {
+            event
+                .frames(self.feed.client())
+                .map(|frame| frame.slice(self.chunked))
+        };
+        let mut together = [0; TOGETHER];
+        let first = slices().next();
+        let length: usize = slices().map(<[u8]>::len).sum();
+        let bytes = match first {
+            Some(only) if only.len() == length => only,
+            _ if length <= TOGETHER => {
+                let mut used = 0;
+                for part in slices() {
+                    together[used..used + part.len()].copy_from_slice(part);
+                    used += part.len();
+                }
+                &together[..used]
+            }
+            _ => return Ok(Some(0)),
+        };
+        match self.socket.try_write(bytes) {
+            Ok(written) => Ok((written < bytes.len()).then_some(written)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Some(0)),
+            Err(error) => Err(error),
+        }
     }
 
     /// Writes until everything is written, or the socket takes no more.
@@ -245,31 +184,29 @@ impl Delivery {
         }
     }
 
-    /// Whether the stream is to end: `Some`, with this word; `None`, at once.
-    fn poll_end(&mut self, task: &mut Task<'_>) -> Poll<Option<&'static str>> {
-        match self.feed.reader.place.mailbox.poll_end(task) {
-            Poll::Ready(End::Cut) => return Poll::Ready(None),
-            Poll::Ready(End::Closing) if self.ending.is_none() => {
-                return Poll::Ready(Some("shutdown"));
-            }
-            _ => {}
-        }
+    /// The timer: a heartbeat, the token's end, or the end of the patience with a client that
+    /// doesn't take the last word. Ready: that.
+    fn poll_timer(&mut self, task: &mut Task<'_>) -> Poll<()> {
         while self.timer.as_mut().poll(task).is_ready() {
             if self.ending.is_some() {
-                return Poll::Ready(None);
+                return Poll::Ready(());
             }
             let now = Instant::now();
-            if self.feed.expires_at.is_some_and(|at| at <= now) {
-                return Poll::Ready(Some("token-expired"));
+            if self.feed.has_expired(now) {
+                self.close("token-expired");
+                continue;
             }
-            if now >= self.quiet_since + self.feed.reader.context.settings.heartbeat {
-                // While something else is stuck in the socket, nothing is added to it.
-                if self.out.is_empty() {
-                    self.out.push_back(sse::HEARTBEAT.bytes(self.chunked));
-                }
-                self.quiet_since = now;
+            // While something is stuck in the socket, nothing is added to it.
+            if self.out.is_empty() && self.feed.next_heartbeat(self.quiet_since) <= now {
+                self.out.push_back(sse::HEARTBEAT.bytes(self.chunked));
             }
-            self.set_timer();
+            let since = if self.out.is_empty() {
+                self.quiet_since
+            } else {
+                now
+            };
+            let due = self.feed.next_due(since);
+            self.set_timer(due);
         }
         Poll::Pending
     }
@@ -284,7 +221,54 @@ impl Delivery {
             self.out.push_back(LAST_CHUNK);
         }
         self.ending = Some(reason);
-        self.timer.as_mut().reset(Instant::now() + CLOSING);
+        self.set_timer(Instant::now() + CLOSING);
+    }
+
+    /// While the socket takes no more: whether the stream is to end anyway.
+    fn poll_stuck(&mut self, task: &mut Task<'_>) -> Poll<()> {
+        match self.feed.mailbox().poll_end(task) {
+            Poll::Ready(End::Cut) => return Poll::Ready(()),
+            Poll::Ready(End::Closing) if self.ending.is_none() => self.close("shutdown"),
+            _ => {}
+        }
+        // A page that is on its way is read to its end: others wait for their turn.
+        let _ = self.feed.poll_reading(task);
+        self.poll_timer(task)
+    }
+
+    /// Takes entries from the mailbox and writes them. Ready: there is more to do at once.
+    fn poll_mail(&mut self, task: &mut Task<'_>) -> Poll<io::Result<()>> {
+        for turn in 0.. {
+            let mail = self.feed.mailbox().take();
+            let (mail, more) = match mail {
+                Some(mail) => mail,
+                None => ready!(self.feed.mailbox().poll_take(task)),
+            };
+            match mail {
+                Mail::Event(event) => {
+                    self.deliver(&event, !more)?;
+                    if !self.out.is_empty() && (!more || self.out.len() >= SLICES) {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Mail::Behind => {
+                    self.feed.catch_up();
+                    return Poll::Ready(Ok(()));
+                }
+                Mail::End(End::Closing) => {
+                    self.close("shutdown");
+                    return Poll::Ready(Ok(()));
+                }
+                Mail::End(End::Cut) => {
+                    return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+                }
+            }
+            if turn >= TURN {
+                task.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+        Poll::Pending
     }
 }
 
@@ -294,38 +278,56 @@ impl Future for Delivery {
     fn poll(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<()> {
         let this = &mut *self;
         loop {
-            while let Poll::Ready(end) = this.poll_end(task) {
-                match end {
-                    Some(reason) => this.close(reason),
-                    None => return Poll::Ready(()),
-                }
-            }
             match this.poll_write(task) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Pending => {
-                    this.feed.poll_reading(task);
-                    return Poll::Pending;
+                    this.armed = false;
+                    return this.poll_stuck(task);
                 }
             }
             if this.ending.is_some() {
                 return Poll::Ready(());
             }
             let (out, chunked) = (&mut this.out, this.chunked);
-            let next = this
-                .feed
-                .poll_next(task, |frame| out.push_back(frame.bytes(chunked)));
-            if next.is_pending() {
-                return this.poll_gone(task);
+            this.feed
+                .say_into(|frame| out.push_back(frame.bytes(chunked)));
+            if !out.is_empty() {
+                continue;
+            }
+            if !this.feed.is_live() {
+                if this.feed.poll_reading(task).is_ready() {
+                    continue;
+                }
+                // Its end may come while the store is read.
+                match this.feed.mailbox().poll_end(task) {
+                    Poll::Ready(End::Cut) => return Poll::Ready(()),
+                    Poll::Ready(End::Closing) => {
+                        this.close("shutdown");
+                        continue;
+                    }
+                    Poll::Pending => {}
+                }
+            } else {
+                let sent = this.feed.sent();
+                match this.poll_mail(task) {
+                    Poll::Ready(Ok(())) => continue,
+                    Poll::Ready(Err(_)) => return Poll::Ready(()),
+                    Poll::Pending => {}
+                }
+                // Woken by the mailbox: the others have not been, and will be. If one was at the
+                // same time, the timer tells, at the latest with the next heartbeat.
+                if this.armed && this.feed.sent() > sent && this.quiet_since < this.due {
+                    return Poll::Pending;
+                }
+            }
+            if this.poll_timer(task).is_ready() || this.poll_gone(task).is_ready() {
+                return Poll::Ready(());
+            }
+            if this.out.is_empty() {
+                this.armed = true;
+                return Poll::Pending;
             }
         }
-    }
-}
-
-impl Drop for Feed {
-    fn drop(&mut self) {
-        let seconds = self.opened.elapsed().as_secs_f64();
-        let request_id = &self.reader.request_id;
-        tracing::info!(%request_id, seconds, entries = self.sent, "stream ended");
     }
 }

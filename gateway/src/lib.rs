@@ -7,7 +7,7 @@
 //! | `server`, `connection` | the routes; connections, and how they end |
 //! | `auth`, `query`, `error` | what comes in: tokens, parameters; what is refused |
 //! | `api`, `events` | the HTTP API: reading and marking; publishing |
-//! | `stream`, `catch_up`, `delivery` | a browser's stream: opened, read from the store, written |
+//! | `stream`, `feed`, `catch_up`, `delivery` | a browser's stream: opened; what is next; read from the store; written |
 //! | `sse` | its bytes |
 //! | `registry`, `mailbox` | which streams are open, and what waits for each |
 //! | `relay`, `core` | the one upstream stream; calls to the core |
@@ -23,6 +23,7 @@ mod core;
 mod delivery;
 mod error;
 mod events;
+mod feed;
 mod health;
 pub mod json;
 mod mailbox;

@@ -41,6 +41,8 @@ pub(crate) enum Mail {
     Event(Arc<Event>),
     /// Entries have passed it by: it has to catch up from its cursor.
     Behind,
+    /// It is to end.
+    End(End),
 }
 
 /// The service ends the stream.
@@ -99,20 +101,12 @@ impl Mailbox {
         self.waker.wake();
     }
 
-    /// Whether the stream is to end; if not, the task is woken when it is, or when something
-    /// comes in.
-    pub fn poll_end(&self, context: &Context<'_>) -> Poll<End> {
-        self.waker.register(context.waker());
-        match self.state.lock().end {
-            Some(end) => Poll::Ready(end),
-            None => Poll::Pending,
-        }
-    }
-
-    /// The next entry, and whether another one waits behind it. Does not wake: see
-    /// [`Mailbox::poll_end`].
+    /// What comes next, and whether something waits behind it.
     pub fn take(&self) -> Option<(Mail, bool)> {
         let mut state = self.state.lock();
+        if let Some(end) = state.end {
+            return Some((Mail::End(end), false));
+        }
         if state.behind {
             return Some((Mail::Behind, false));
         }
@@ -122,6 +116,23 @@ impl Mailbox {
             state.rest = VecDeque::new();
         }
         Some((Mail::Event(event), state.first.is_some()))
+    }
+
+    /// [`Mailbox::take`]; where there is nothing, the task is woken when there is.
+    pub fn poll_take(&self, context: &Context<'_>) -> Poll<(Mail, bool)> {
+        self.waker.register(context.waker());
+        // Something may have come in before the waker was there.
+        self.take().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Whether the stream is to end; if not, the task is woken when it is, or when something
+    /// comes in.
+    pub fn poll_end(&self, context: &Context<'_>) -> Poll<End> {
+        self.waker.register(context.waker());
+        match self.state.lock().end {
+            Some(end) => Poll::Ready(end),
+            None => Poll::Pending,
+        }
     }
 }
 
@@ -146,7 +157,7 @@ mod tests {
     fn next(mailbox: &Mailbox) -> Option<(u64, bool)> {
         match mailbox.take()? {
             (Mail::Event(event), more) => Some((event.cursor, more)),
-            (Mail::Behind, _) => panic!("behind"),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -38,7 +38,7 @@ impl Metrics {
             |name, help, counter: &Counter| registry.register(name, help, counter.clone());
         counter(
             "delivered",
-            "Entries handed to browser streams",
+            "Entries handed to browser streams, from the relay or the store",
             &self.delivered,
         );
         counter(

@@ -54,6 +54,14 @@ impl Frame {
             .slice(usize::from(self.head)..self.chunk.len() - CHUNK_END.len())
     }
 
+    /// As [`Frame::bytes`], borrowed.
+    pub fn slice(&self, chunked: bool) -> &[u8] {
+        if chunked {
+            return &self.chunk;
+        }
+        &self.chunk[usize::from(self.head)..self.chunk.len() - CHUNK_END.len()]
+    }
+
     /// Bytes to be written.
     pub fn len(&self) -> usize {
         self.chunk.len()

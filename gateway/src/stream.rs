@@ -14,8 +14,8 @@ use crate::{
     Context,
     auth::Client,
     catch_up::{self, Reader},
-    delivery::{Feed, Handover},
     error::ApiError,
+    feed::{Feed, Handover},
     query::{FILTERS_MAX, Filters, Query, number},
     server::RequestId,
     sse,
@@ -44,9 +44,9 @@ pub(crate) async fn open(
         let left = at.duration_since(std::time::SystemTime::now());
         Instant::now() + left.unwrap_or_default()
     });
+    let filters = Filters::new(&topics);
     let reader = Arc::new(Reader {
         place: context.registry.open(&client.id)?,
-        filters: Filters::new(&topics),
         topics,
         request_id: request_id.0.into(),
         context: context.clone(),
@@ -55,13 +55,13 @@ pub(crate) async fn open(
     let first = catch_up::first(reader.clone(), after);
     let first = timeout(context.settings.open_timeout, first).await;
     let (opened, mut reading) = first.map_err(|_| ApiError::core_away())??;
-    let mut feed = Feed::new(reader, after, expires_at);
+    let mut feed = Feed::new(reader, filters, after, expires_at);
     feed.say(sse::retry(context.settings.retry));
     opened.into_iter().for_each(|opened| feed.say(opened));
     // What is there already goes out with the head.
     match timeout(FIRST_PAGE, &mut reading).await {
         Ok(page) => feed.turn(page),
-        Err(_) => feed.catch_up(reading),
+        Err(_) => feed.read_on(reading),
     }
     let head = [
         (

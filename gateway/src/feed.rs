@@ -1,0 +1,172 @@
+//! What is next for a stream: pages of the store, then what the mailbox brings.
+
+use std::{
+    sync::Arc,
+    task::{Context as Task, Poll, ready},
+};
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::{
+    catch_up::{self, Page, Reader, Reading},
+    json,
+    mailbox::Mailbox,
+    query::Filters,
+    sse::{Event, Frame},
+};
+
+/// A stream's next bytes.
+pub(crate) struct Feed {
+    mailbox: Arc<Mailbox>,
+    /// The last sequence handed out; `None`: the reader comes from nowhere.
+    cursor: Option<u64>,
+    filters: Filters,
+    /// The user's id as JSON.
+    client: Frame,
+    sent: u64,
+    /// `None`: the stream is live.
+    reading: Option<Reading>,
+    said: Vec<Frame>,
+    reader: Arc<Reader>,
+    expires_at: Option<Instant>,
+    opened: Instant,
+}
+
+/// A stream that is handed from the request's handler to its connection, with the response.
+#[derive(Clone)]
+pub(crate) struct Handover(Arc<Mutex<Option<Feed>>>);
+
+impl Handover {
+    pub fn new(feed: Feed) -> Self {
+        Self(Arc::new(Mutex::new(Some(feed))))
+    }
+
+    /// The stream, once.
+    pub fn take(&self) -> Option<Feed> {
+        self.0.lock().take()
+    }
+}
+
+impl Feed {
+    pub fn new(
+        reader: Arc<Reader>,
+        filters: Filters,
+        cursor: Option<u64>,
+        expires_at: Option<Instant>,
+    ) -> Self {
+        Self {
+            mailbox: reader.place.mailbox.clone(),
+            cursor,
+            filters,
+            client: Frame::new(&[&json::to_vec(&reader.place.user())]),
+            sent: 0,
+            reading: None,
+            said: Vec::new(),
+            reader,
+            expires_at,
+            opened: Instant::now(),
+        }
+    }
+
+    pub fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.mailbox
+    }
+
+    /// The user's id as JSON.
+    pub fn client(&self) -> &Frame {
+        &self.client
+    }
+
+    /// Entries handed out.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// The store is behind; the mailbox has what comes.
+    pub fn is_live(&self) -> bool {
+        self.reading.is_none()
+    }
+
+    /// Something to be written next.
+    pub fn say(&mut self, frame: Frame) {
+        self.said.push(frame);
+    }
+
+    /// Hands over what is to be written next.
+    pub fn say_into(&mut self, out: impl FnMut(&Frame)) {
+        if !self.said.is_empty() {
+            std::mem::take(&mut self.said).iter().for_each(out);
+        }
+    }
+
+    /// Goes on with a page that is being read.
+    pub fn read_on(&mut self, reading: Reading) {
+        self.reading = Some(reading);
+    }
+
+    /// Goes back to the store.
+    pub fn catch_up(&mut self) {
+        self.reading = Some(catch_up::next(self.reader.clone(), self.cursor));
+    }
+
+    /// Takes in a page.
+    pub fn turn(&mut self, page: Page) {
+        self.said.extend(page.frames);
+        self.cursor = page.cursor;
+        self.sent += page.entries;
+        self.reader.context.metrics.delivered.inc_by(page.entries);
+        self.reading = None;
+        if !page.is_last {
+            self.catch_up();
+        }
+    }
+
+    /// Has a page that is on its way read to its end. A page that is not written yet is the last
+    /// for now.
+    pub fn poll_reading(&mut self, task: &mut Task<'_>) -> Poll<()> {
+        if self.said.is_empty()
+            && let Some(reading) = &mut self.reading
+        {
+            let page = ready!(reading.as_mut().poll(task));
+            self.turn(page);
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
+    /// Whether a live entry is to be written; it has passed then.
+    pub fn wants(&mut self, event: &Event) -> bool {
+        if self.cursor.is_some_and(|cursor| event.cursor <= cursor) {
+            return false;
+        }
+        self.cursor = Some(event.cursor);
+        let is_wanted = event.is_wanted(&self.filters);
+        self.sent += u64::from(is_wanted);
+        is_wanted
+    }
+
+    /// Whether the token has expired.
+    pub fn has_expired(&self, now: Instant) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
+
+    /// When a stream that is quiet since then needs a sign of life.
+    pub fn next_heartbeat(&self, quiet_since: Instant) -> Instant {
+        quiet_since + self.reader.context.settings.heartbeat
+    }
+
+    /// When there is something to do though nothing comes.
+    pub fn next_due(&self, quiet_since: Instant) -> Instant {
+        let heartbeat = self.next_heartbeat(quiet_since);
+        self.expires_at.map_or(heartbeat, |at| at.min(heartbeat))
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        let seconds = self.opened.elapsed().as_secs_f64();
+        let request_id = &self.reader.request_id;
+        tracing::info!(%request_id, seconds, entries = self.sent, "stream ended");
+    }
+}
