@@ -3,7 +3,10 @@
 //! [`Batch::apply`] is the one way from an entry to what is stored. It is deterministic: it reads
 //! the view and the entry, never a clock.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use prost::Message;
 
@@ -68,6 +71,9 @@ pub struct Batch {
     tally: Tally,
     /// When its first row was written, by the log's clock.
     first_at: Option<Millis>,
+    /// Whose read marks changed since writes were last completed: each is written once, however
+    /// often it changed.
+    marked: BTreeSet<Arc<str>>,
 }
 
 /// Keys behind which a write of its own begins: while sled applies one, all its readers wait.
@@ -110,6 +116,7 @@ impl Batch {
             topics: Topics::default(),
             tally: state.active.tally,
             first_at: None,
+            marked: BTreeSet::new(),
         }
     }
 
@@ -306,8 +313,7 @@ impl Batch {
             kind: Some(RowKind::ReadState(state)),
         };
         self.add_row(owner, &row, Bytes::from(row.encode_to_vec()));
-        self.writes
-            .insert_long(&keys::reads(owner), &codec::encode_reads(&reads));
+        self.marked.insert(owner.into());
         self.tally.reads += u64::from(!self.has(owner, |record| record.reads.is_some()));
         self.staging.record_mut(owner).reads = Some(Arc::new(reads));
         self.applied.push(Applied {
@@ -356,6 +362,13 @@ impl Batch {
     }
 
     fn complete_writes(&mut self) {
+        for owner in std::mem::take(&mut self.marked) {
+            let record = self.staging.record(&owner);
+            if let Some(reads) = record.and_then(|record| record.reads.as_ref()) {
+                self.writes
+                    .insert_long(&keys::reads(&owner), &codec::encode_reads(reads));
+            }
+        }
         self.writes
             .insert(keys::TALLY.to_vec(), self.tally.encode_to_vec());
         self.bytes += self.writes.bytes;

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, sync::Arc};
 
-use crate::entry::{Audience, Entry, Millis, Published};
+use crate::entry::{Audience, Entry, Millis, Published, ReadStateSet, ReadTarget, RecipientId};
 
 use super::{
     Batch, Outcome, Retention, Store, StoreError, StoreSettings, Sweep,
@@ -136,4 +136,37 @@ fn retention_comes_to_rest() {
     // Its key went with it, or can be used anew.
     let outcome = publish_at(&store, "a", long_after).unwrap();
     assert!(!is_duplicate(&outcome));
+}
+
+#[test]
+fn marks_of_one_batch_are_all_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    for event in 0..6 {
+        publish(&store, &event.to_string()).unwrap();
+    }
+    let mut batch = Batch::new(&store);
+    for (user, id, read) in [
+        ("a", 1, true),
+        ("b", 2, true),
+        ("a", 4, true),
+        ("a", 1, false),
+    ] {
+        let set = ReadStateSet {
+            at: AT,
+            recipient: RecipientId::new(user).unwrap(),
+            target: ReadTarget::Ids(vec![id]),
+            read,
+        };
+        batch
+            .apply(batch.next_sequence(), Entry::ReadStateSet(set))
+            .unwrap();
+    }
+    batch.commit().unwrap();
+    let unread = |store: &Store, user| store.opening(&RecipientId::new(user).unwrap(), None, AT);
+    let counts =
+        |store: &Store| ["a", "b", "c"].map(|user| unread(store, user).unwrap().unread_count);
+    assert_eq!(counts(&store), [5, 5, 6]);
+    drop(store);
+    assert_eq!(counts(&open(dir.path()).unwrap()), [5, 5, 6]);
 }
