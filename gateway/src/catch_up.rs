@@ -73,7 +73,7 @@ pub(crate) fn next(reader: Arc<Reader>, after: Option<u64>) -> Reading {
             match Call::begin(&reader, after).await {
                 Ok(call) => match call.read(Page::after(after)).await {
                     Ok(page) => return page,
-                    Err(part) if part.entries > 0 => return part,
+                    Err(part) if !part.frames.is_empty() => return part,
                     Err(_) => {}
                 },
                 Err(status) => log(&status),
@@ -94,10 +94,16 @@ struct Call {
 impl Call {
     /// First sees to it that what comes from now on waits in the mailbox.
     async fn begin(reader: &Reader, after: Option<u64>) -> Result<Self, Status> {
-        reader.place.resume().await;
         let context = &reader.context;
-        let turn = context.catch_ups.clone().acquire_owned().await;
-        let turn = turn.map_err(|_| Status::unavailable("shutting down"))?;
+        // The mailbox is emptied last: what came during the wait for a turn is in the store.
+        let turn = loop {
+            reader.place.joined().await;
+            let turn = context.catch_ups.clone().acquire_owned().await;
+            let turn = turn.map_err(|_| Status::unavailable("shutting down"))?;
+            if reader.place.resume() {
+                break turn;
+            }
+        };
         let request = SubscribeRequest {
             recipient_id: reader.place.user().to_owned(),
             after,
@@ -172,7 +178,8 @@ impl Page {
             return 0;
         };
         let bytes = frame.len();
-        self.entries += 1;
+        let is_entry = !matches!(message.change, Some(subscribe_response::Change::Opened(_)));
+        self.entries += u64::from(is_entry);
         self.frames.push(frame);
         bytes
     }

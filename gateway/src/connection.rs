@@ -16,7 +16,7 @@ use std::{
 
 use axum::{Router, body::Body};
 use bytes::Bytes;
-use http::{Method, Request, Response, Version};
+use http::{Method, Request, Response, Version, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
@@ -33,6 +33,7 @@ use crate::{
     delivery::Delivery,
     feed::{Feed, Handover},
     mailbox::End,
+    patience::Patient,
 };
 
 /// Connections beyond the streams: short calls, and the next stream of who reconnects.
@@ -44,7 +45,8 @@ const HEAD_MAX: usize = 24 << 10;
 /// are cut after the grace.
 pub(crate) async fn accept(context: &Arc<Context>, listener: TcpListener, router: Router) {
     let settings = &context.settings;
-    let room = Arc::new(Semaphore::new(settings.streams_max + SPARE_CONNECTIONS));
+    let room = (settings.streams_max + SPARE_CONNECTIONS).min(settings.connections_max);
+    let room = Arc::new(Semaphore::new(room));
     let open = Arc::new(Connections {
         context: context.clone(),
         router,
@@ -140,12 +142,13 @@ async fn serve(open: Arc<Connections>, socket: TcpStream, permit: OwnedSemaphore
 /// Answers requests, until the connection ends or one of them is for a stream.
 async fn requests(open: &Connections, socket: TcpStream) -> Option<(Taken, TcpStream)> {
     let taken: Mutex<Option<Taken>> = Mutex::new(None);
+    let patience = open.context.settings.read_timeout;
     let service = service_fn(|request| answer(&open.router, &taken, request));
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(open.context.settings.read_timeout)
         .max_buf_size(HEAD_MAX)
-        .serve_connection(TokioIo::new(socket), service);
+        .serve_connection(TokioIo::new(Patient::new(socket, patience)), service);
     let mut shutdown = pin!(open.context.shutdown.cancelled());
     let mut is_ending = false;
     let ended = poll_fn(|task| {
@@ -161,9 +164,9 @@ async fn requests(open: &Connections, socket: TcpStream) -> Option<(Taken, TcpSt
     });
     match ended.await {
         Ok(Some(taken)) => {
-            // The request is read, and the answers to those before it were flushed before it was
-            // read. What the client sent behind it is of no interest.
-            let socket = connection.into_parts().io.into_inner();
+            // The request is read; what the client sent behind it is of no interest. Who asked for
+            // a stream before taking the answers to earlier requests gets neither.
+            let socket = connection.into_parts().io.into_inner().into_idle()?;
             Some((taken, socket))
         }
         Ok(None) => None,
@@ -203,7 +206,14 @@ async fn answer(
 /// an accident, or for HTTP/1.0 up to the connection's end.
 fn head(response: &Response<Body>, chunked: bool) -> Bytes {
     let mut head = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
-    for (name, value) in response.headers() {
+    // axum takes the empty answer at its word; how this body is framed is said below.
+    let framing = [
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        header::CONNECTION,
+    ];
+    let headers = response.headers().iter();
+    for (name, value) in headers.filter(|(name, _)| !framing.contains(name)) {
         head.extend_from_slice(name.as_str().as_bytes());
         head.extend_from_slice(b": ");
         head.extend_from_slice(value.as_bytes());

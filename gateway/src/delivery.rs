@@ -35,6 +35,8 @@ const SLICES: usize = 16;
 const KEPT: usize = 4;
 /// Entries written before others have their turn.
 const TURN: usize = 64;
+/// Bytes that a client may send behind its request.
+const UNASKED_MAX: usize = 64 << 10;
 /// Bytes up to which the parts of an entry are put together for one write(2): cheaper than
 /// handing the kernel several.
 const TOGETHER: usize = 1024;
@@ -50,6 +52,8 @@ pub(crate) struct Delivery {
     armed: bool,
     /// Why it ends, once that is said.
     ending: Option<&'static str>,
+    /// Bytes that the client sent behind its request.
+    unasked: usize,
     quiet_since: Instant,
     /// When the timer is due: for the next heartbeat, or the token's end.
     due: Instant,
@@ -68,6 +72,7 @@ impl Delivery {
             chunked,
             armed: false,
             ending: None,
+            unasked: 0,
             quiet_since: now,
             due,
             timer: Box::pin(sleep_until(due)),
@@ -168,8 +173,9 @@ impl Delivery {
         self.quiet_since = Instant::now();
     }
 
-    /// What the client sends is of no interest, except that it left.
-    fn poll_gone(&self, task: &mut Task<'_>) -> Poll<()> {
+    /// What the client sends is of no interest, except that it left. One that goes on sending is
+    /// no client.
+    fn poll_gone(&mut self, task: &mut Task<'_>) -> Poll<()> {
         let mut unread = [0; 256];
         loop {
             if ready!(self.socket.poll_read_ready(task)).is_err() {
@@ -177,9 +183,12 @@ impl Delivery {
             }
             match self.socket.try_read(&mut unread) {
                 Ok(0) => return Poll::Ready(()),
-                Ok(_) => {}
+                Ok(read) => self.unasked += read,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => return Poll::Ready(()),
+            }
+            if self.unasked > UNASKED_MAX {
+                return Poll::Ready(());
             }
         }
     }
@@ -232,7 +241,7 @@ impl Delivery {
             _ => {}
         }
         // A page that is on its way is read to its end: others wait for their turn.
-        let _ = self.feed.poll_reading(task);
+        let _ = self.feed.poll_reading(task, true);
         self.poll_timer(task)
     }
 
@@ -296,7 +305,7 @@ impl Future for Delivery {
                 continue;
             }
             if !this.feed.is_live() {
-                if this.feed.poll_reading(task).is_ready() {
+                if this.feed.poll_reading(task, false).is_ready() {
                     continue;
                 }
                 // Its end may come while the store is read.

@@ -27,6 +27,8 @@ pub(crate) struct Feed {
     sent: u64,
     /// `None`: the stream is live.
     reading: Option<Reading>,
+    /// The page that is read has been asked for.
+    under_way: bool,
     said: Vec<Frame>,
     reader: Arc<Reader>,
     expires_at: Option<Instant>,
@@ -62,6 +64,7 @@ impl Feed {
             client: Frame::new(&[&json::to_vec(&reader.place.user())]),
             sent: 0,
             reading: None,
+            under_way: false,
             said: Vec::new(),
             reader,
             expires_at,
@@ -103,11 +106,13 @@ impl Feed {
     /// Goes on with a page that is being read.
     pub fn read_on(&mut self, reading: Reading) {
         self.reading = Some(reading);
+        self.under_way = true;
     }
 
     /// Goes back to the store.
     pub fn catch_up(&mut self) {
         self.reading = Some(catch_up::next(self.reader.clone(), self.cursor));
+        self.under_way = false;
     }
 
     /// Takes in a page.
@@ -122,17 +127,19 @@ impl Feed {
         }
     }
 
-    /// Has a page that is on its way read to its end. A page that is not written yet is the last
-    /// for now.
-    pub fn poll_reading(&mut self, task: &mut Task<'_>) -> Poll<()> {
-        if self.said.is_empty()
-            && let Some(reading) = &mut self.reading
-        {
-            let page = ready!(reading.as_mut().poll(task));
-            self.turn(page);
-            return Poll::Ready(());
+    /// Reads the next page. While `stuck`, only what is under way is read to its end, since others
+    /// wait for their turn; no other page is asked for before this one is written.
+    pub fn poll_reading(&mut self, task: &mut Task<'_>, stuck: bool) -> Poll<()> {
+        let Some(reading) = &mut self.reading else {
+            return Poll::Pending;
+        };
+        if stuck && !self.under_way {
+            return Poll::Pending;
         }
-        Poll::Pending
+        self.under_way = true;
+        let page = ready!(reading.as_mut().poll(task));
+        self.turn(page);
+        Poll::Ready(())
     }
 
     /// Whether a live entry is to be written; it has passed then.

@@ -4,7 +4,7 @@
 //! | module | subject |
 //! |---|---|
 //! | [`settings`] | what can be set |
-//! | `server`, `connection` | the routes; connections, and how they end |
+//! | `server`, `connection`, `patience` | the routes; connections, and how they end |
 //! | `auth`, `query`, `error` | what comes in: tokens, parameters; what is refused |
 //! | `api`, `events` | the HTTP API: reading and marking; publishing |
 //! | `stream`, `feed`, `catch_up`, `delivery` | a browser's stream: opened; what is next; read from the store; written |
@@ -28,6 +28,7 @@ mod health;
 pub mod json;
 mod mailbox;
 mod metrics;
+mod patience;
 mod query;
 mod registry;
 mod relay;

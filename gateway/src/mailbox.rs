@@ -13,6 +13,9 @@ use parking_lot::Mutex;
 
 use crate::sse::Event;
 
+/// Bytes that may wait; a single entry may be larger.
+const BYTES_MAX: usize = 64 << 10;
+
 #[derive(Default)]
 pub(crate) struct Mailbox {
     state: Mutex<State>,
@@ -24,6 +27,8 @@ struct State {
     first: Option<Arc<Event>>,
     /// Empty while there is no first one.
     rest: VecDeque<Arc<Event>>,
+    /// Of all that wait.
+    bytes: usize,
     behind: bool,
     end: Option<End>,
 }
@@ -32,6 +37,7 @@ impl State {
     fn clear(&mut self) {
         self.first = None;
         self.rest = VecDeque::new();
+        self.bytes = 0;
     }
 }
 
@@ -62,17 +68,20 @@ impl Mailbox {
             return false;
         }
         if state.first.is_none() {
+            state.bytes = event.len();
             state.first = Some(event.clone());
             drop(state);
             self.waker.wake();
             return false;
         }
         // Its reader has been woken for the first one.
-        let is_full = state.rest.len() + 1 >= capacity;
+        let bytes = state.bytes + event.len();
+        let is_full = state.rest.len() + 1 >= capacity || bytes > BYTES_MAX;
         if is_full {
             state.clear();
             state.behind = true;
         } else {
+            state.bytes = bytes;
             state.rest.push_back(event.clone());
         }
         is_full
@@ -111,6 +120,7 @@ impl Mailbox {
             return Some((Mail::Behind, false));
         }
         let event = state.first.take()?;
+        state.bytes -= event.len();
         state.first = state.rest.pop_front();
         if state.rest.is_empty() && state.rest.capacity() > 0 {
             state.rest = VecDeque::new();
@@ -174,6 +184,25 @@ mod tests {
         assert_eq!(next(&mailbox), None);
         mailbox.push(&event(5), 2);
         assert_eq!(next(&mailbox), Some((5, false)));
+    }
+
+    #[test]
+    fn it_is_bounded_in_bytes_too() {
+        let notification = pb::Notification {
+            data: "x".repeat(40_000),
+            ..pb::Notification::default()
+        };
+        let entry = pb::RelayEntry {
+            cursor: 1,
+            recipient_ids: vec!["a".into()],
+            change: Some(pb::relay_entry::Change::Notification(notification)),
+        };
+        let large = Arc::new(Event::from_relay(&entry).unwrap());
+        let mailbox = Mailbox::default();
+        assert!(!mailbox.push(&large, 64));
+        assert!(next(&mailbox).is_some());
+        assert!(!mailbox.push(&large, 64));
+        assert!(mailbox.push(&large, 64));
     }
 
     #[test]

@@ -242,22 +242,28 @@ impl Open {
         &self.user
     }
 
-    /// Waits until the relay brings the user's entries, and has them wait in the mailbox from then
-    /// on: what is read from the store after this meets them without a gap.
-    pub async fn resume(&self) {
-        while let Err(joined) = self.try_resume() {
+    /// Waits until the relay brings the user's entries.
+    pub async fn joined(&self) {
+        while let Err(joined) = self.try_joined(|| {}) {
             // An error: the registry dropped the waiter with the relay; ask again.
             let _ = joined.await;
         }
     }
 
-    fn try_resume(&self) -> Result<(), oneshot::Receiver<()>> {
+    /// Has the user's entries wait in the mailbox from now on: what is read from the store after
+    /// this meets them without a gap. `false`: the relay does not bring them.
+    pub fn resume(&self) -> bool {
+        self.try_joined(|| self.mailbox.resume()).is_ok()
+    }
+
+    /// Does it under the lock, if the relay brings the user's entries.
+    fn try_joined(&self, then: impl FnOnce()) -> Result<(), oneshot::Receiver<()>> {
         let mut inner = self.registry.inner.lock();
         let Some(user) = inner.users.get_mut(&self.user) else {
             return Ok(());
         };
         if user.joining == Joining::Joined {
-            self.mailbox.resume();
+            then();
             return Ok(());
         }
         let (wake, joined) = oneshot::channel();
@@ -279,7 +285,12 @@ impl Drop for Open {
         inner.streams -= 1;
         if is_last {
             inner.users.remove(&self.user);
-            inner.changed.insert(self.user.clone());
+            // A relay that comes is told of all who are there then.
+            if inner.connected {
+                inner.changed.insert(self.user.clone());
+            } else {
+                inner.changed.remove(&self.user);
+            }
         }
         drop(inner);
         if is_last {
@@ -313,16 +324,16 @@ mod tests {
         let second = registry.open("a").unwrap();
         // The answer to the first join comes late.
         registry.joined(1, &users);
-        assert!(second.try_resume().is_err());
+        assert!(!second.resume());
         assert_eq!(registry.interest(2, 10).await.join, users);
         registry.joined(2, &users);
-        assert!(second.try_resume().is_ok());
+        assert!(second.resume());
         registry.disconnected();
-        assert!(second.try_resume().is_err());
+        assert!(!second.resume());
     }
 
-    #[tokio::test]
-    async fn limits_hold_and_leaving_makes_room() {
+    #[test]
+    fn limits_hold_and_leaving_makes_room() {
         let registry = registry();
         let a = [registry.open("a").unwrap(), registry.open("a").unwrap()];
         assert_eq!(registry.open("a").err().unwrap().code(), "too-many-streams");
@@ -330,8 +341,18 @@ mod tests {
         assert_eq!(registry.open("c").err().unwrap().code(), "too-many-streams");
         drop(a);
         drop(b);
-        let interest = registry.interest(1, 10).await;
-        assert_eq!((interest.join.len(), interest.leave.len()), (0, 2));
         assert!(registry.inner.lock().users.is_empty());
+        assert_eq!(registry.take_interest(1, 10), Interest::default());
+    }
+
+    #[test]
+    fn while_there_is_no_relay_nothing_piles_up_for_one() {
+        let registry = registry();
+        drop(registry.open("a").unwrap());
+        assert!(registry.inner.lock().changed.is_empty());
+        registry.connected();
+        drop(registry.open("a").unwrap());
+        let interest = registry.take_interest(1, 10);
+        assert_eq!((interest.join.len(), interest.leave.len()), (0, 1));
     }
 }

@@ -13,6 +13,9 @@ pub struct GatewaySettings {
     pub cookie_name: String,
     /// Open streams of all users. Default 100,000.
     pub streams_max: usize,
+    /// Connections, as far as open files allow; beyond it they wait to be accepted. Default: as
+    /// many as streams, and some.
+    pub connections_max: usize,
     /// Open streams of one user. Default 64.
     pub streams_per_user: usize,
     /// Entries that wait for one slow stream before it goes back to the store. Default 64.
@@ -27,7 +30,8 @@ pub struct GatewaySettings {
     pub open_timeout: Duration,
     /// How long a call to the core may take. Default 10 s.
     pub call_timeout: Duration,
-    /// How long a client may take to send its head, or its body. Default 10 s.
+    /// How long a client may take to send its head, or its body, and may leave an answer unread.
+    /// Default 10 s.
     pub read_timeout: Duration,
     /// Bytes of a notification's data. Default 65,536.
     pub data_max_bytes: usize,
@@ -46,6 +50,7 @@ impl Default for GatewaySettings {
             cors_origins: Vec::new(),
             cookie_name: "mercurio_token".into(),
             streams_max: 100_000,
+            connections_max: usize::MAX,
             streams_per_user: 64,
             mailbox: 64,
             catch_ups: 128,

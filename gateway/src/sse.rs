@@ -118,6 +118,14 @@ impl Event {
         }
     }
 
+    /// Bytes that it holds.
+    pub fn len(&self) -> usize {
+        match &self.bytes {
+            Encoded::Same(frame) => frame.len(),
+            Encoded::Around(head, tail) => head.len() + tail.len(),
+        }
+    }
+
     /// Whether it passes a stream's filters, and is still of interest.
     pub fn is_wanted(&self, filters: &Filters) -> bool {
         let now = || {

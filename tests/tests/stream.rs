@@ -2,6 +2,10 @@
 
 use mercurio_tests::{prelude::*, sse::Item};
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 const STREAM: &str = "/api/clients/me/notifications/stream";
 
@@ -147,4 +151,58 @@ async fn a_stream_without_accept_or_with_another_still_works() {
         .unwrap()
         .unwrap();
     assert!(chunk.starts_with(b"retry:"), "{chunk:?}");
+}
+
+/// What a client that speaks this version of HTTP gets, head and body, up to `until`.
+async fn raw(service: &Service, version: &str, until: &str) -> (Vec<String>, String) {
+    let token = service.secret().user("alice");
+    let mut socket = TcpStream::connect(service.http()).await.unwrap();
+    let request = format!(
+        "GET /api/clients/me/notifications/stream?lastEventID=0 HTTP/{version}\r\nHost: x\r\n\
+         Authorization: Bearer {token}\r\n\r\n"
+    );
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut bytes = Vec::new();
+    let read = async {
+        while !String::from_utf8_lossy(&bytes).contains(until) {
+            let read = socket.read_buf(&mut bytes).await.unwrap();
+            assert!(read > 0, "ended: {}", String::from_utf8_lossy(&bytes));
+        }
+    };
+    within(until, SOON, read).await;
+    let text = String::from_utf8(bytes).unwrap();
+    assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let names = head
+        .lines()
+        .skip(1)
+        .map(|line| line.split(':').next().unwrap().to_lowercase());
+    let mut names: Vec<String> = names.filter(|name| name != "vary").collect();
+    names.sort();
+    (names, body.to_owned())
+}
+
+/// Intermediaries go by the head: nothing in it may say that there is no body.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_head_frames_the_body_as_the_version_can() {
+    let service = Setup::serve().start().await;
+    let api = service.service_api();
+    api.publish(to(&["alice"], "t", "the first one")).await;
+    let always = [
+        "cache-control",
+        "connection",
+        "content-type",
+        "date",
+        "x-accel-buffering",
+        "x-request-id",
+    ];
+    let (names, body) = raw(&service, "1.1", "the first one").await;
+    let mut chunked = always.to_vec();
+    chunked.insert(4, "transfer-encoding");
+    assert_eq!(names, chunked);
+    assert!(body.starts_with("d\r\nretry: 3000\n\n\r\n"), "{body}");
+    // What nginx speaks to its upstreams by default.
+    let (names, body) = raw(&service, "1.0", "the first one").await;
+    assert_eq!(names, always);
+    assert!(body.starts_with("retry: 3000\n\nevent: opened\n"), "{body}");
 }

@@ -2,6 +2,7 @@
 
 use mercurio_core::{CoreSettings, Retention};
 use mercurio_gateway::GatewaySettings;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::settings::Settings;
 
@@ -77,6 +78,7 @@ pub fn gateway(settings: &Settings, core_urls: Vec<String>, demo: bool) -> Gatew
         settings.text("jwt-cookie").map(str::to_owned),
     );
     put(&mut gateway.streams_max, settings.size("streams-max"));
+    gateway.connections_max = connections();
     put(
         &mut gateway.streams_per_user,
         settings.size("streams-per-user"),
@@ -91,4 +93,19 @@ pub fn gateway(settings: &Settings, core_urls: Vec<String>, demo: bool) -> Gatew
         grace.map(|grace| grace.mul_f64(0.3)),
     );
     gateway
+}
+
+/// Connections that open files allow, once the process has taken as many as it may have. Some are
+/// left for the store, for gRPC and for the admin listener.
+fn connections() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    // Where it can't be raised, it stays as it is.
+    let _ = setrlimit(Resource::Nofile, raised);
+    let files = getrlimit(Resource::Nofile).current;
+    let files = usize::try_from(files.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+    files - (files / 4).min(1024)
 }
