@@ -219,3 +219,33 @@ async fn from_a_list_to_a_stream_without_a_gap() {
         publisher.stop().await;
     }
 }
+
+/// What any client takes by default is 4 MiB: a page of large ones ends early.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_large_ones_ends_early_and_the_next_goes_on() {
+    let service = Setup::core().start().await;
+    let api = service.service_api();
+    let body = "x".repeat(60_000);
+    let mut ids = Vec::new();
+    for n in 0..80 {
+        let request = with_id(&n.to_string(), to(&["alice"], "t", &body));
+        ids.push(api.publish(request).await.id);
+    }
+    ids.reverse();
+    let mut got = Vec::new();
+    let mut request = page("alice", 500);
+    let mut pages = 0;
+    loop {
+        let page = api.list(request.clone()).await;
+        let bytes: usize = page.notifications.iter().map(|one| one.data.len()).sum();
+        assert!(bytes <= 3 << 20, "{bytes}");
+        assert_eq!(page.unread_count, 80);
+        got.extend(page.notifications.iter().map(|one| one.id));
+        pages += 1;
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token = page.next_page_token;
+    }
+    assert_eq!((got, pages), (ids, 2));
+}

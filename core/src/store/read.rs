@@ -82,6 +82,26 @@ pub struct HistoryPage {
     pub unread_count: u64,
 }
 
+/// Bytes of bodies behind which a page of history ends early: clients take messages of 4 MiB by
+/// default, whatever they are written in.
+const PAGE_BYTES: usize = 3 << 20;
+
+impl HistoryPage {
+    /// Leaves to the next page what would make this one too large. One notification always fits.
+    fn cut(&mut self) {
+        let mut bytes = 0;
+        let fits = self.notifications.iter().take_while(|notification| {
+            bytes += notification.published.data.len() + 1024;
+            bytes <= PAGE_BYTES
+        });
+        let fits = fits.count().max(1);
+        if fits < self.notifications.len() {
+            self.notifications.truncate(fits);
+            self.next_before = self.notifications.last().map(|last| last.id);
+        }
+    }
+}
+
 impl Store {
     /// How the recipient's stream begins. `after` unset: from now on.
     ///
@@ -237,6 +257,7 @@ impl Store {
         page.notifications.extend(pick(keys::EVERYONE, true)?);
         page.notifications
             .sort_unstable_by_key(|notification| std::cmp::Reverse(notification.id));
+        page.cut();
         Ok(page)
     }
 
