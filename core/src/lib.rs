@@ -99,7 +99,7 @@ impl Core {
         )?;
         let sweeper = Sweeper::start(
             store.clone(),
-            handle.sweeps(),
+            handle.rolls(),
             metrics.clone(),
             settings.store.sweep_interval,
         )?;

@@ -1,5 +1,5 @@
-//! Retention in the background: a thread that packs sealed segments, and has the writer drop what
-//! is past, step by step.
+//! Retention in the background: a thread that packs sealed segments and buries those that
+//! are past, and has the writer seal the newest when it is old.
 
 use std::{
     sync::{Arc, mpsc},
@@ -7,12 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    clock,
-    metrics::Metrics,
-    store::{Store, Sweep},
-    writer::SweepRequests,
-};
+use crate::{clock, metrics::Metrics, store::Store, writer::RollRequests};
 
 /// How often a sealed segment is looked for between sweeps.
 const PACK_EVERY: Duration = Duration::from_secs(1);
@@ -30,7 +25,7 @@ impl Sweeper {
     /// The thread can't be started.
     pub fn start(
         store: Store,
-        requests: SweepRequests,
+        requests: RollRequests,
         metrics: Arc<Metrics>,
         interval: Duration,
     ) -> std::io::Result<Self> {
@@ -45,7 +40,9 @@ impl Sweeper {
                     let due = since_sweep >= interval;
                     if due {
                         since_sweep = Duration::ZERO;
-                        sweep(&store, &requests);
+                        if store.is_roll_due(clock::now()) {
+                            requests.roll();
+                        }
                     }
                     pack(&store, due, &stopped);
                     metrics
@@ -76,42 +73,16 @@ impl Drop for Sweeper {
     }
 }
 
-fn sweep(store: &Store, requests: &SweepRequests) {
-    while let Some(due) = store.sweep_due(clock::now()) {
-        let noted = match due {
-            Sweep::Drop { number } => note_lost(store, requests, number),
-            _ => true,
-        };
-        if !noted || !requests.carry_out(due) {
-            return;
-        }
-    }
-}
-
-fn note_lost(store: &Store, requests: &SweepRequests, number: u64) -> bool {
-    for page in 0.. {
-        let lost = match store.lost_with(number, page, clock::now()) {
-            Ok(Some(lost)) => lost,
-            Ok(None) => return true,
-            Err(error) => {
-                tracing::error!(%error, number, "read what a past segment held");
-                return false;
-            }
-        };
-        if !requests.carry_out(Sweep::NoteLost(lost)) {
-            return false;
-        }
-    }
-    true
-}
-
 fn pack(store: &Store, look_for_past: bool, stopped: &mpsc::Receiver<()>) {
     let is_stopped = || !matches!(stopped.try_recv(), Err(mpsc::TryRecvError::Empty));
     let mut go_on = true;
     while go_on && !is_stopped() {
         let now = clock::now();
         let packed = match store.pack_one(now) {
-            Ok(false) if look_for_past => store.repack_one(now),
+            Ok(false) if look_for_past => match store.bury_past(now) {
+                Ok(false) => store.repack_one(now),
+                buried => buried,
+            },
             packed => packed,
         };
         go_on = packed.unwrap_or_else(|error| {

@@ -21,7 +21,7 @@ use crate::{
     entry::{Applied, Audience, Entry, Published, ReadStateSet, ReadTarget, RecipientId, Sequence},
     hub::Hub,
     metrics::Metrics,
-    store::{Batch, Outcome, Store, StoreError, Sweep},
+    store::{Batch, Outcome, Store, StoreError},
 };
 
 /// Bounds of the writer.
@@ -206,10 +206,10 @@ pub struct WriterHandle {
 }
 
 impl WriterHandle {
-    /// For retention: what the sweeper wants done.
+    /// For retention.
     #[must_use]
-    pub fn sweeps(&self) -> SweepRequests {
-        SweepRequests(self.requests.clone())
+    pub fn rolls(&self) -> RollRequests {
+        RollRequests(self.requests.clone())
     }
 
     /// Ends the writer: what waits is still written and answered, later requests are refused.
@@ -225,16 +225,13 @@ impl WriterHandle {
     }
 }
 
-/// Hands sweeps to the writer; blocks.
-pub struct SweepRequests(mpsc::Sender<Request>);
+/// Has the writer, who alone changes the active segment, seal it.
+pub struct RollRequests(mpsc::Sender<Request>);
 
-impl SweepRequests {
-    /// Has the writer do it, and waits until it is done, and safe. `false`: it was not.
-    #[must_use]
-    pub fn carry_out(&self, sweep: Sweep) -> bool {
-        let (done, is_done) = oneshot::channel();
-        self.0.blocking_send(Request::Sweep(sweep, done)).is_ok()
-            && is_done.blocking_recv().unwrap_or(false)
+impl RollRequests {
+    /// Has it done soon; nothing where the writer is busy or has ended.
+    pub fn roll(&self) {
+        let _ = self.0.try_send(Request::Roll);
     }
 }
 
@@ -249,7 +246,7 @@ enum Request {
         read: bool,
         answer: oneshot::Sender<Result<ReadStateOutcome, WriteError>>,
     },
-    Sweep(Sweep, oneshot::Sender<bool>),
+    Roll,
     Wake,
 }
 
@@ -258,8 +255,7 @@ impl Request {
         match self {
             Self::Publish(_, answer) => drop(answer.send(Err(error.clone()))),
             Self::SetReadState { answer, .. } => drop(answer.send(Err(error.clone()))),
-            Self::Sweep(_, done) => drop(done.send(false)),
-            Self::Wake => {}
+            Self::Roll | Self::Wake => {}
         }
     }
 }
@@ -274,7 +270,6 @@ enum Answer {
         oneshot::Sender<Result<ReadStateOutcome, WriteError>>,
         ReadStateOutcome,
     ),
-    Swept(oneshot::Sender<bool>),
 }
 
 impl Answer {
@@ -284,7 +279,6 @@ impl Answer {
         match self {
             Self::Published(to, outcome) => drop(to.send(refused.map_or(Ok(outcome), Err))),
             Self::Marked(to, outcome) => drop(to.send(refused.map_or(Ok(outcome), Err))),
-            Self::Swept(to) => drop(to.send(refused.is_none())),
         }
     }
 }
@@ -325,14 +319,9 @@ impl WriterThread {
         for request in requests {
             match request {
                 Request::Wake => {}
-                Request::Sweep(Sweep::NoteLost(lost), done) => {
-                    batch.note_lost(&lost);
-                    self.answers.push(Answer::Swept(done));
-                }
-                Request::Sweep(sweep, done) => {
+                Request::Roll => {
                     self.commit(batch);
-                    let swept = self.sweep(&sweep);
-                    let _ = done.send(swept);
+                    self.roll(Store::roll);
                     batch = Batch::new(&self.store);
                 }
                 Request::Publish(draft, answer) => self.publish(&mut batch, *draft, answer),
@@ -449,10 +438,13 @@ impl WriterThread {
             }
             answer.send(committed.as_ref().map(|_| ()));
         }
-        if self.failed.is_some() {
-            return;
-        }
-        if let Err(error) = self.store.roll_if_full() {
+        self.roll(Store::roll_if_full);
+    }
+
+    fn roll(&self, roll: impl FnOnce(&Store) -> Result<(), StoreError>) {
+        if self.failed.is_none()
+            && let Err(error) = roll(&self.store)
+        {
             tracing::error!(%error, "begin a new segment");
         }
     }
@@ -512,24 +504,5 @@ impl WriterThread {
         self.failed = None;
         self.hub.reset(self.store.last_sequence());
         Ok(())
-    }
-
-    fn sweep(&mut self, sweep: &Sweep) -> bool {
-        if self.failed.is_some() {
-            return false;
-        }
-        let swept = match sweep {
-            Sweep::Roll => self.store.roll(),
-            Sweep::Drop { number } => {
-                self.store.drop_segment(*number);
-                Ok(())
-            }
-            // Part of a batch.
-            Sweep::NoteLost(_) => Ok(()),
-        };
-        if let Err(error) = &swept {
-            tracing::error!(%error, "begin a new segment");
-        }
-        swept.is_ok()
     }
 }

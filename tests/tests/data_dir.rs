@@ -68,7 +68,7 @@ async fn a_newer_format_is_refused() {
     let data = first.setup.data_dir();
     let format = data.join("FORMAT");
     let now = std::fs::read_to_string(&format).unwrap();
-    std::fs::write(&format, now.replace('1', "99")).unwrap();
+    std::fs::write(&format, now.replace('2', "99")).unwrap();
     let (_, said) = first.setup.refused().await;
     assert!(said.contains("99") && said.contains("version"), "{said}");
     std::fs::write(&format, "something else\n").unwrap();

@@ -23,6 +23,7 @@ use super::{
     engine::{Bytes, Writes},
     index::{Record, View, Visible},
     keys,
+    log_entry::LogEntry,
     reads::ReadSet,
     segment::MemoryIndex,
 };
@@ -61,6 +62,9 @@ impl Outcome {
 /// there.
 pub struct Batch {
     store: Store,
+    /// What goes into the log, from `first` on.
+    entries: Vec<LogEntry>,
+    first: Sequence,
     /// Complete ones: each is whole in itself, whatever becomes of the next.
     complete: Vec<Writes>,
     writes: Writes,
@@ -108,6 +112,8 @@ impl Batch {
         let state = store.0.state.read();
         Self {
             store: store.clone(),
+            entries: Vec::new(),
+            first: state.active.tally.last + 1,
             complete: Vec::new(),
             writes: Writes::default(),
             bytes: 0,
@@ -137,6 +143,7 @@ impl Batch {
     /// # Errors
     /// The view can't be read. The batch is as it was.
     pub fn apply(&mut self, sequence: Sequence, entry: Entry) -> Result<Outcome, StoreError> {
+        let stored = LogEntry::from(&entry);
         let outcome = match entry {
             Entry::Published(audience, published) => {
                 self.apply_published(sequence, audience, published)?
@@ -144,12 +151,40 @@ impl Batch {
             Entry::ReadStateSet(set) => self.apply_read_state(sequence, &set)?,
         };
         if outcome.is_stored() {
+            self.entries.push(stored);
             self.tally.last = sequence;
             if self.writes.keys >= KEYS_AT_ONCE {
                 self.complete_writes();
             }
         }
         Ok(outcome)
+    }
+
+    /// Applies an entry of the log once more, after what it had become was lost. What was decided
+    /// then is not decided anew: settings may have changed since.
+    ///
+    /// # Errors
+    /// The view can't be read.
+    pub(super) fn apply_again(
+        &mut self,
+        sequence: Sequence,
+        entry: Entry,
+    ) -> Result<(), StoreError> {
+        match entry {
+            Entry::Published(audience, published) => {
+                let key = keys::idempotency(&published.source_id, &published.event_id);
+                let is_in_active = self.is_in_active(&key)?;
+                self.publish(sequence, audience, published, key, is_in_active);
+            }
+            Entry::ReadStateSet(set) => {
+                self.apply_read_state(sequence, &set)?;
+            }
+        }
+        self.tally.last = sequence;
+        if self.writes.keys >= KEYS_AT_ONCE {
+            self.complete_writes();
+        }
+        Ok(())
     }
 
     fn apply_published(
@@ -170,6 +205,22 @@ impl Batch {
                 duplicate: true,
             });
         }
+        self.publish(sequence, audience, published, key, is_in_active);
+        Ok(Outcome::Published {
+            id: sequence,
+            duplicate: false,
+        })
+    }
+
+    fn publish(
+        &mut self,
+        sequence: Sequence,
+        audience: Audience,
+        published: Arc<Published>,
+        key: Vec<u8>,
+        is_in_active: bool,
+    ) {
+        let published = self.in_order(published);
         self.tally.last_at = published.at;
         let apart = match &audience {
             Audience::Recipients(recipients) => {
@@ -216,10 +267,6 @@ impl Batch {
             audience,
             change: Change::Published(published),
         });
-        Ok(Outcome::Published {
-            id: sequence,
-            duplicate: false,
-        })
     }
 
     fn add_row(&mut self, owner: &str, row: &Row, bytes: Bytes) {
@@ -235,26 +282,34 @@ impl Batch {
         if let Some(found) = self.staging.keys.get(key) {
             return Ok((Some(*found), true));
         }
-        let (sealed, active) = {
-            let state = self.store.0.state.read();
-            let may_hold = state.active.index.keys.contains(&MemoryIndex::hash(key));
-            (
-                state.sealed.clone(),
-                may_hold.then(|| state.active.engine.clone()),
-            )
-        };
-        if let Some(active) = active {
-            let found = active.ok_or_else(Active::failed)?.get(key)?;
-            if let Some(found) = found {
-                return PublishedUnder::decode_stored(&found).map(|found| (Some(found), true));
-            }
+        if let Some(found) = self.in_active(key)? {
+            return Ok((Some(found), true));
         }
+        let sealed = self.store.0.state.read().sealed.clone();
         for segment in sealed.iter().rev() {
             if let Some(found) = segment.published_under(key)? {
                 return Ok((Some(found), false));
             }
         }
         Ok((None, false))
+    }
+
+    fn is_in_active(&self, key: &[u8]) -> Result<bool, StoreError> {
+        Ok(self.staging.keys.contains_key(key) || self.in_active(key)?.is_some())
+    }
+
+    fn in_active(&self, key: &[u8]) -> Result<Option<PublishedUnder>, StoreError> {
+        let engine = {
+            let active = &self.store.0.state.read().active;
+            if !active.index.keys.contains(&MemoryIndex::hash(key)) {
+                return Ok(None);
+            }
+            active.engine.clone().ok_or_else(Active::failed)?
+        };
+        let found = engine.get(key)?;
+        found
+            .map(|found| PublishedUnder::decode_stored(&found))
+            .transpose()
     }
 
     /// Times never go back in the log, though clocks do: retention and expiry rely on it.
@@ -327,18 +382,6 @@ impl Batch {
         })
     }
 
-    /// Notes through which sequence retention took something of each owner: for a segment that
-    /// is about to be dropped. Not an entry: it takes no place in the log.
-    pub fn note_lost(&mut self, lost: &[(Arc<str>, Sequence)]) {
-        for (owner, through) in lost.iter().filter(|(_, through)| *through > 0) {
-            self.writes
-                .insert(keys::lost(owner), &codec::encode_sequence(*through));
-            self.tally.lost += u64::from(!self.has(owner, |record| record.lost > 0));
-            let record = self.staging.record_mut(owner);
-            record.lost = record.lost.max(*through);
-        }
-    }
-
     /// Whether the active segment, with this batch, has something of the owner.
     fn has(&self, owner: &str, what: impl Fn(&Record) -> bool) -> bool {
         let staged = self.staging.record(owner).is_some_and(&what);
@@ -384,6 +427,16 @@ impl Batch {
         if self.is_empty() {
             return Ok(self.applied);
         }
+        let entries = std::mem::take(&mut self.entries);
+        self.store.0.log.lock().append(self.first, entries)?;
+        self.show()
+    }
+
+    /// Makes visible what is safe in the log.
+    ///
+    /// # Errors
+    /// As [`Batch::commit`].
+    pub(super) fn show(mut self) -> Result<Vec<Applied>, StoreError> {
         self.complete_writes();
         let engine = self
             .store
@@ -394,16 +447,12 @@ impl Batch {
             .engine
             .clone()
             .ok_or_else(Active::failed)?;
-        let written = self
-            .complete
-            .into_iter()
-            .try_for_each(|writes| engine.write(writes));
-        if let Err(error) = written.and_then(|()| engine.sync()) {
+        let mut complete = self.complete.into_iter();
+        if let Err(error) = complete.try_for_each(|writes| engine.write(writes)) {
             // Of no more use, not even for reading.
             self.store.0.state.write().active.engine = None;
             return Err(error);
         }
-        self.store.0.high_water.note(self.tally.last);
         let mut state = self.store.0.state.write();
         let active = &mut state.active;
         active.tally = self.tally;
@@ -423,7 +472,6 @@ impl Active {
             let record = self.index.records.entry(owner).or_default();
             record.items.extend(staged.items);
             record.reads = staged.reads.or(record.reads.take());
-            record.lost = record.lost.max(staged.lost);
         }
     }
 

@@ -360,10 +360,6 @@ fn columns_to_record(columns: &RecordColumns) -> Option<Record> {
     })
 }
 
-pub(super) fn encode_sequence(sequence: Sequence) -> [u8; 8] {
-    sequence.to_be_bytes()
-}
-
 pub(super) fn decode_sequence(bytes: &[u8]) -> Result<Sequence, StoreError> {
     let bytes = bytes
         .try_into()
@@ -413,8 +409,6 @@ pub(super) struct Tally {
     pub keys: u64,
     #[prost(uint64, tag = "6")]
     pub reads: u64,
-    #[prost(uint64, tag = "7")]
-    pub lost: u64,
 }
 
 impl Tally {

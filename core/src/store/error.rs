@@ -48,18 +48,18 @@ pub enum StoreError {
         /// What sled said.
         message: String,
     },
-    /// The data directory was written by a later version.
+    /// The data directory was written by another version.
     #[error(
-        "{} has format {found}, and this version knows formats up to {known}: start the version \
-         that wrote it, or a later one",
+        "{} has format {found}, and this version knows format {known}: start the version that \
+         wrote it",
         dir.display()
     )]
-    NewerFormat {
+    OtherFormat {
         /// Which data directory.
         dir: PathBuf,
         /// Its format.
         found: String,
-        /// The newest format known here.
+        /// The format known here.
         known: u32,
     },
     /// Another process has the data directory open.
@@ -104,6 +104,14 @@ impl StoreError {
             self,
             Self::Corrupt { .. } | Self::Unreadable { .. } | Self::Truncated { .. }
         )
+    }
+
+    /// What is damaged, without what to do: for damage that is healed.
+    pub(super) fn reason(&self) -> String {
+        match self {
+            Self::Corrupt { message, .. } => message.clone(),
+            other => other.to_string(),
+        }
     }
 
     /// Whether the disk is full.

@@ -1,11 +1,12 @@
-//! Steps of the store that fail halfway, and retention that has nothing left to do.
+//! Steps of the store that fail halfway, machines that stop, and retention that has nothing left to
+//! do.
 
 use std::{fs, path::Path, sync::Arc};
 
 use crate::entry::{Audience, Entry, Millis, Published, ReadStateSet, ReadTarget, RecipientId};
 
 use super::{
-    Batch, Outcome, Retention, Store, StoreError, StoreSettings, Sweep,
+    Batch, Outcome, Retention, Store, StoreError, StoreSettings,
     segment::{self, Meta},
 };
 
@@ -52,7 +53,7 @@ fn half_rolled(dir: &Path) {
         last: 1,
         last_at: AT,
         rows: 0,
-        samples: Vec::new(),
+        ..Meta::default()
     };
     let next = dir.join("segments/00000002");
     fs::create_dir(&next).unwrap();
@@ -108,31 +109,15 @@ fn retention_comes_to_rest() {
     let store = open(dir.path()).unwrap();
     publish(&store, "a").unwrap();
     let long_after = AT + Retention::default().max_age.as_millis() as Millis * 2;
-    let mut steps = 0;
-    loop {
-        while store.pack_one(long_after).unwrap() {}
-        let Some(due) = store.sweep_due(long_after) else {
-            break;
-        };
-        steps += 1;
-        assert!(steps < 10, "{due:?} again");
-        match due {
-            Sweep::Roll => store.roll().unwrap(),
-            Sweep::Drop { number } => {
-                let mut batch = Batch::new(&store);
-                for page in 0.. {
-                    let Some(lost) = store.lost_with(number, page, long_after).unwrap() else {
-                        break;
-                    };
-                    batch.note_lost(&lost);
-                }
-                batch.commit().unwrap();
-                store.drop_segment(number);
-            }
-            Sweep::NoteLost(_) => unreachable!("part of a drop"),
+    for _ in 0..3 {
+        if store.is_roll_due(long_after) {
+            store.roll().unwrap();
         }
+        while store.pack_one(long_after).unwrap() {}
+        while store.bury_past(long_after).unwrap() {}
     }
-    assert!(steps >= 2, "it was rolled and dropped");
+    assert!(!store.is_roll_due(long_after));
+    assert_eq!(store.segments(), 2, "the remains, and the active one");
     // Its key went with it, or can be used anew.
     let outcome = publish_at(&store, "a", long_after).unwrap();
     assert!(!is_duplicate(&outcome));
@@ -169,4 +154,119 @@ fn marks_of_one_batch_are_all_there_after_a_restart() {
     assert_eq!(counts(&store), [5, 5, 6]);
     drop(store);
     assert_eq!(counts(&open(dir.path()).unwrap()), [5, 5, 6]);
+}
+
+/// What a machine that stops leaves at worst: sled's files as nobody waited for.
+pub(super) fn lose_what_sled_has(dir: &Path) {
+    for segment in fs::read_dir(dir.join("segments")).unwrap() {
+        let segment = segment.unwrap().path();
+        if segment.join("db").exists() {
+            for file in fs::read_dir(segment.join("db")).unwrap() {
+                let file = file.unwrap().path();
+                if file.is_file() {
+                    fs::write(file, [7; 5000]).unwrap();
+                }
+            }
+            super::files::write_checked(&segment.join("opened"), b"another boot").unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_sled_lost_comes_back_from_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    for event in ["a", "b"] {
+        publish(&store, event).unwrap();
+        store.roll().unwrap();
+    }
+    publish(&store, "c").unwrap();
+    drop(store);
+    lose_what_sled_has(dir.path());
+    let store = open(dir.path()).unwrap();
+    assert_eq!(store.last_sequence(), 3);
+    for event in ["a", "b", "c"] {
+        assert!(is_duplicate(&publish(&store, event).unwrap()), "{event}");
+    }
+    // Also when only what is not packed is lost.
+    store.roll().unwrap();
+    while store.pack_one(AT).unwrap() {}
+    publish(&store, "d").unwrap();
+    store.roll().unwrap();
+    publish(&store, "e").unwrap();
+    drop(store);
+    lose_what_sled_has(dir.path());
+    let store = open(dir.path()).unwrap();
+    for event in ["a", "b", "c", "d", "e"] {
+        assert!(is_duplicate(&publish(&store, event).unwrap()), "{event}");
+    }
+    assert_eq!(store.last_sequence(), 5);
+}
+
+#[test]
+fn what_was_decided_is_not_decided_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let short = Retention {
+        max_age: std::time::Duration::from_secs(1),
+        ..Retention::default()
+    };
+    let store = Store::open(dir.path(), StoreSettings::default(), short).unwrap();
+    publish(&store, "a").unwrap();
+    // Past by now: published anew.
+    assert!(!is_duplicate(&publish_at(&store, "a", AT + 5_000).unwrap()));
+    drop(store);
+    lose_what_sled_has(dir.path());
+    // By these settings it would be a duplicate.
+    let store = open(dir.path()).unwrap();
+    assert_eq!(store.last_sequence(), 2);
+    let user = RecipientId::new("u").unwrap();
+    assert_eq!(
+        store.opening(&user, None, AT + 5_000).unwrap().unread_count,
+        2
+    );
+}
+
+#[test]
+fn a_log_that_is_gone_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    publish(&store, "a").unwrap();
+    drop(store);
+    fs::remove_dir_all(dir.path().join("log")).unwrap();
+    let refused = open(dir.path()).err().expect("refused");
+    assert!(refused.is_damage(), "{refused}");
+}
+
+#[test]
+fn a_failed_append_is_not_there_and_the_next_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    publish(&store, "a").unwrap();
+    store.0.log.lock().fail();
+    publish(&store, "b").unwrap_err();
+    let user = RecipientId::new("u").unwrap();
+    assert_eq!(
+        store.opening(&user, None, AT).unwrap().unread_count,
+        1,
+        "reading goes on"
+    );
+    store.reopen().unwrap();
+    assert!(!is_duplicate(&publish(&store, "b").unwrap()));
+    drop(store);
+    assert!(is_duplicate(
+        &publish(&open(dir.path()).unwrap(), "b").unwrap()
+    ));
+}
+
+#[test]
+fn what_the_log_has_and_sled_did_not_take_is_shown_after_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    publish(&store, "a").unwrap();
+    store.0.state.write().active.engine = None;
+    // It is safe before sled refuses it.
+    publish(&store, "b").unwrap_err();
+    store.reopen().unwrap();
+    assert_eq!(store.last_sequence(), 2);
+    assert!(is_duplicate(&publish(&store, "b").unwrap()));
 }

@@ -9,7 +9,6 @@
 //! | `k` source 0 event | the sequence first published under this idempotency key |
 //! | `l` | the tally: the last sequence, and how many keys of each kind there are |
 //! | `r` owner 0 | the owner's read marks, whole; in pieces |
-//! | `z` owner 0 | through which sequence retention took something |
 //!
 //! In a packed segment `b` and `k` are as here, whole; `x` owner is the owner's index record, and
 //! `o` number a page of owners, in order.
@@ -24,7 +23,6 @@ pub(super) const BODIES: u8 = b'b';
 pub(super) const ROWS: u8 = b'i';
 pub(super) const IDEMPOTENCY: u8 = b'k';
 pub(super) const READS: u8 = b'r';
-pub(super) const LOST: u8 = b'z';
 const RECORDS: u8 = b'x';
 const OWNERS: u8 = b'o';
 
@@ -79,10 +77,6 @@ pub(super) fn idempotency(source_id: &str, event_id: &str) -> Vec<u8> {
 
 pub(super) fn reads(owner: &str) -> Vec<u8> {
     of_owner(READS, owner)
-}
-
-pub(super) fn lost(owner: &str) -> Vec<u8> {
-    of_owner(LOST, owner)
 }
 
 fn of_owner(prefix: u8, owner: &str) -> Vec<u8> {

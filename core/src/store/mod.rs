@@ -8,31 +8,39 @@
 //! | file | subject |
 //! |---|---|
 //! | `batch` | the apply path, and the commit |
+//! | `log`, `log_entry` | the log: what is safe |
 //! | `read` | openings, feeds, history |
 //! | `index`, `reads` | what is visible, counted and read, without touching rows |
 //! | `rows` | rows from the segments |
 //! | `segment`, `cache` | one segment; what was lately asked of them |
-//! | `open` | start: lock, format, recovery |
-//! | `pack`, `sweep` | sealed segments made compact; retention |
+//! | `open`, `data_dir` | start: lock, format; the end of a segment |
+//! | `recover`, `live`, `trust` | the segments as they were left, and what the log has more |
+//! | `pack`, `bury` | sealed segments made compact; retention |
 //! | `engine`, `keys`, `codec` | sled, and what stands in it |
 //! | `constant`, `files` | files of our own |
 
 mod batch;
+mod bury;
 mod cache;
 mod codec;
 mod constant;
+mod data_dir;
 mod engine;
 mod error;
 mod files;
 mod index;
 mod keys;
+mod live;
+mod log;
+mod log_entry;
 mod open;
 mod pack;
 mod read;
 mod reads;
+mod recover;
 mod rows;
 mod segment;
-mod sweep;
+mod trust;
 
 #[cfg(test)]
 mod fault_tests;
@@ -48,12 +56,12 @@ use crate::entry::{Millis, Sequence};
 pub use batch::{Batch, Outcome};
 pub use error::StoreError;
 pub use read::{FeedLimit, FeedPage, HistoryPage, HistoryQuery, Opening, StatusFilter};
-pub use sweep::Sweep;
 
 use cache::RecordCache;
 use codec::Tally;
 use engine::Engine;
 use index::{Record, View};
+use log::Log;
 use segment::{Held, MemoryIndex, Segment};
 
 /// How the store uses its machine.
@@ -121,15 +129,18 @@ struct Inner {
     retention: Retention,
     cache: RecordCache,
     state: RwLock<State>,
-    high_water: open::HighWater,
+    /// Locked by who commits, and never together with `state`.
+    log: Mutex<Log>,
     packing: Mutex<()>,
-    _lock: open::DirLock,
+    _lock: data_dir::DirLock,
 }
 
 struct State {
     /// Oldest first.
     sealed: Arc<Vec<Arc<Segment>>>,
     active: Active,
+    /// What is safe is not all there yet: nobody but batches may look.
+    recovering: bool,
 }
 
 /// The segment that the writer adds to.
@@ -168,6 +179,7 @@ impl Store {
         };
         sealed.iter().map(|segment| segment.size()).sum::<u64>()
             + active.map_or(0, |engine| engine.size())
+            + self.0.log.lock().size()
     }
 
     /// How many segments there are, the active one included.
@@ -191,6 +203,9 @@ impl Store {
                 _ => self.records(&sealed, keys::EVERYONE)?,
             };
             let state = self.0.state.read();
+            if state.recovering && staged.is_none() {
+                return Err(Active::failed());
+            }
             if !Arc::ptr_eq(&state.sealed, &sealed) {
                 continue;
             }

@@ -1,7 +1,7 @@
 //! Random sequences of publish, mark, expire, seal, pack, sweep and restart against a plain
 //! in-memory model: history, feed, counts and idempotency agree after each step.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
 use proptest::prelude::*;
 
@@ -14,7 +14,8 @@ use crate::{
 };
 
 use super::{
-    Batch, FeedLimit, HistoryQuery, Outcome, Retention, StatusFilter, Store, StoreSettings, Sweep,
+    Batch, FeedLimit, HistoryQuery, Outcome, Retention, StatusFilter, Store, StoreSettings,
+    fault_tests::lose_what_sled_has,
 };
 
 const USERS: [&str; 4] = ["a", "ab", "b", "ü"];
@@ -47,6 +48,10 @@ enum Step {
     Repack,
     Sweep,
     Restart,
+    /// The process is killed, or the machine stops.
+    Crash {
+        machine: bool,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -76,6 +81,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Repack),
         2 => Just(Step::Sweep),
         1 => Just(Step::Restart),
+        2 => any::<bool>().prop_map(|machine| Step::Crash { machine }),
     ]
 }
 
@@ -220,6 +226,16 @@ impl Harness {
                 self.store = None;
                 self.store = Some(Self::open(self.dir.path()));
             }
+            Step::Crash { machine } => {
+                let left = tempfile::tempdir().unwrap();
+                copy(self.dir.path(), left.path());
+                self.store = None;
+                self.dir = left;
+                if *machine {
+                    lose_what_sled_has(self.dir.path());
+                }
+                self.store = Some(Self::open(self.dir.path()));
+            }
         }
     }
 
@@ -306,22 +322,10 @@ impl Harness {
     }
 
     fn sweep(&self) {
-        while let Some(due) = self.store().sweep_due(self.now) {
-            match due {
-                Sweep::Roll => self.store().roll().unwrap(),
-                Sweep::Drop { number } => {
-                    for page in 0.. {
-                        let lost = self.store().lost_with(number, page, self.now).unwrap();
-                        let Some(lost) = lost else { break };
-                        let mut batch = Batch::new(self.store());
-                        batch.note_lost(&lost);
-                        batch.commit().unwrap();
-                    }
-                    self.store().drop_segment(number);
-                }
-                Sweep::NoteLost(_) => unreachable!(),
-            }
+        if self.store().is_roll_due(self.now) {
+            self.store().roll().unwrap();
         }
+        while self.store().bury_past(self.now).unwrap() {}
     }
 
     fn check(&self) {
@@ -470,6 +474,20 @@ impl Harness {
             .feed(user, self.now)
             .iter()
             .any(|(id, known, kept)| !kept && *id > after && known.expires_at != Millis::MAX)
+    }
+}
+
+/// The files as they are while they are open: what the kernel has, and sled's buffers not.
+fn copy(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            fs::create_dir(&target).unwrap();
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use super::{
 /// Bytes behind which a block ends.
 const BLOCK_BYTES: usize = 4096;
 /// Owners in a page of them.
-const OWNERS_PAGE: usize = 1000;
+pub(super) const OWNERS_PAGE: usize = 1000;
 /// How many notifications speak for their segment.
 const SAMPLES: u64 = 128;
 /// The share of samples that are past, in percent, from which on a segment is rewritten.
@@ -94,38 +94,42 @@ impl Store {
             );
             return Ok(false);
         }
-        let id = SegmentId {
-            generation: segment.id.generation + 1,
-            ..segment.id
-        };
+        let packed = self.add_packed(segment.id.rewritten(), |part| {
+            self.write_packed(segment, part, trim, now)
+        })?;
+        self.replace(segment.id, packed);
+        Ok(true)
+    }
+
+    /// Writes a packed segment, which has its name only when it is whole and safe.
+    pub(super) fn add_packed(
+        &self,
+        id: SegmentId,
+        write: impl FnOnce(&Path) -> Result<(), StoreError>,
+    ) -> Result<Arc<Segment>, StoreError> {
         let dir = self.0.dir.join("segments");
         let part = dir.join(format!("{}.part", id.name()));
         if part.exists() {
             fs::remove_dir_all(&part).map_err(StoreError::io("remove", &part))?;
         }
         fs::create_dir(&part).map_err(StoreError::io("create", &part))?;
-        if let Err(error) = self.write_packed(segment, &part, trim, now) {
+        if let Err(error) = write(&part) {
             let _ = fs::remove_dir_all(&part);
             return Err(error);
         }
         let path = dir.join(id.name());
         fs::rename(&part, &path).map_err(StoreError::io("rename", &path))?;
         sync_dir(&dir).map_err(StoreError::io("sync", &dir))?;
-        self.replace(segment.id, Some(Arc::new(Segment::packed(id, path)?)));
-        Ok(true)
+        Ok(Arc::new(Segment::packed(id, path)?))
     }
 
-    /// Puts another segment in one's place, or none. The old one's directory goes with its last
-    /// reader.
-    pub(super) fn replace(&self, old: SegmentId, new: Option<Arc<Segment>>) {
+    /// Puts a rewritten segment in the old one's place, whose directory goes with its last reader.
+    fn replace(&self, old: SegmentId, new: Arc<Segment>) {
         let mut state = self.0.state.write();
         let mut segments = state.sealed.to_vec();
-        match (segments.iter().position(|segment| segment.id == old), new) {
-            (Some(place), Some(new)) => std::mem::replace(&mut segments[place], new).doom(),
-            (Some(place), None) => segments.remove(place).doom(),
-            // Dropped while it was rewritten.
-            (None, Some(new)) => new.doom(),
-            (None, None) => {}
+        match segments.iter().position(|segment| segment.id == old) {
+            Some(place) => std::mem::replace(&mut segments[place], new).doom(),
+            None => new.doom(),
         }
         state.sealed = Arc::new(segments);
     }

@@ -52,6 +52,14 @@ impl SegmentId {
         }
     }
 
+    /// Of the same segment, written once more.
+    pub fn rewritten(self) -> Self {
+        Self {
+            generation: self.generation + 1,
+            ..self
+        }
+    }
+
     /// From a directory's name.
     pub fn parse(name: &str) -> Option<Self> {
         let (number, generation) = name.split_once('.').unwrap_or((name, "0"));
@@ -80,6 +88,21 @@ pub(super) struct Meta {
     /// Notifications picked at random: what became of them says how much is still wanted.
     #[prost(message, repeated, tag = "5")]
     pub samples: Vec<Sample>,
+    /// Nothing but notes of what retention took of whom is left of it, and of those before it.
+    #[prost(bool, tag = "6")]
+    pub remains: bool,
+}
+
+impl Meta {
+    /// That of a segment that follows this one.
+    pub fn next(&self) -> Self {
+        Self {
+            base: self.last,
+            last: self.last,
+            last_at: self.last_at,
+            ..Self::default()
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -243,6 +266,10 @@ impl Segment {
                 pair.as_ref().map_or(true, |(key, _)| wanted(key))
             })),
         }
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Bytes on disk.

@@ -1,0 +1,130 @@
+//! Retention: what is past is hidden at once by whoever reads (`index.rs`); this gives its space
+//! back. The oldest segments, once they are past, are buried: of all of them one small segment
+//! remains, which says of whom something was lost, so that a reader who comes back is told the
+//! truth.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use prost::Message;
+
+use crate::entry::{Millis, Sequence};
+
+use super::{
+    Store, StoreError,
+    codec::{self, Owners},
+    constant::ConstantWriter,
+    index::Record,
+    keys,
+    pack::OWNERS_PAGE,
+    segment::{self, DATA, Meta, Segment},
+};
+
+/// The active segment is sealed when its first entry is this part of the maximum age old, so that
+/// what is past can go although little is published.
+const ROLL_AGE_DIVISOR: u32 = 16;
+
+impl Store {
+    /// Whether the active segment is old enough to be sealed: [`Store::roll`].
+    #[must_use]
+    pub fn is_roll_due(&self, now: Millis) -> bool {
+        let roll_age = (self.0.retention.max_age / ROLL_AGE_DIVISOR).as_millis();
+        let first_at = self.0.state.read().active.first_at;
+        first_at.is_some_and(|first| u128::from(now) >= u128::from(first) + roll_age)
+    }
+
+    /// Buries the oldest packed segments that are past, all at once. `false`: there were none.
+    ///
+    /// # Errors
+    /// They can't be read, or what remains not written; they stay as they were.
+    pub fn bury_past(&self, now: Millis) -> Result<bool, StoreError> {
+        let _one_at_a_time = self.0.packing.lock();
+        let sealed = self.0.state.read().sealed.clone();
+        let is_past = |segment: &&Arc<Segment>| {
+            let retention = self.0.retention;
+            segment.is_packed()
+                && (segment.meta.rows == 0 || retention.is_past(segment.meta.last_at, now))
+        };
+        let past: Vec<&Arc<Segment>> = sealed.iter().take_while(is_past).collect();
+        let Some(last) = past.last() else {
+            return Ok(false);
+        };
+        if past.len() == 1 && last.meta.remains {
+            return Ok(false);
+        }
+        let lost = self.lost_with(&past, now)?;
+        let remains = if lost.is_empty() {
+            None
+        } else {
+            let meta = Meta {
+                rows: 0,
+                samples: Vec::new(),
+                remains: true,
+                ..last.meta.clone()
+            };
+            Some(self.add_packed(last.id.rewritten(), |part| {
+                write_lost(&part.join(DATA), &lost)?;
+                segment::write_meta(part, &meta)
+            })?)
+        };
+        tracing::info!(
+            segments = past.len(),
+            through = last.meta.last,
+            "retention drops segments"
+        );
+        let mut state = self.0.state.write();
+        // Only this, under the lock, takes segments away, and new ones come at the end.
+        let kept = state.sealed.iter().skip(past.len()).cloned();
+        state.sealed = Arc::new(remains.into_iter().chain(kept).collect());
+        drop(state);
+        past.iter().for_each(|segment| segment.doom());
+        Ok(true)
+    }
+
+    /// Through which sequence each owner lost something with these segments.
+    fn lost_with(
+        &self,
+        segments: &[&Arc<Segment>],
+        now: Millis,
+    ) -> Result<BTreeMap<Arc<str>, Sequence>, StoreError> {
+        let mut lost = BTreeMap::new();
+        for segment in segments {
+            for page in 0.. {
+                let Some(owners) = segment.owners(page)? else {
+                    break;
+                };
+                for owner in owners {
+                    let Some(record) = segment.record(&owner, &self.0.cache)? else {
+                        continue;
+                    };
+                    let owed = record.items.iter().rev().find(|item| item.expires_at > now);
+                    let through = owed.map_or(0, |item| item.sequence).max(record.lost);
+                    drop(record);
+                    if through > 0 {
+                        let known = lost.entry(owner).or_insert(through);
+                        *known = through.max(*known);
+                    }
+                }
+            }
+        }
+        Ok(lost)
+    }
+}
+
+fn write_lost(path: &Path, lost: &BTreeMap<Arc<str>, Sequence>) -> Result<(), StoreError> {
+    let mut file = ConstantWriter::create(path)?;
+    for (owner, through) in lost {
+        let record = Record {
+            lost: *through,
+            ..Record::default()
+        };
+        file.insert(&keys::record(owner), &codec::encode_record(&record))?;
+    }
+    let names: Vec<String> = lost.keys().map(|owner| owner.to_string()).collect();
+    for (page, names) in names.chunks(OWNERS_PAGE).enumerate() {
+        let names = Owners {
+            names: names.to_vec(),
+        };
+        file.insert(&keys::owners(page as u32), &names.encode_to_vec())?;
+    }
+    file.finish()
+}

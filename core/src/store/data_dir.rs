@@ -1,0 +1,98 @@
+//! The data directory: one process at a time, and a known format.
+//!
+//! ```text
+//! <data-dir>/LOCK         held with flock; says who holds it
+//! <data-dir>/FORMAT       the version of all of this
+//! <data-dir>/log/, high-water   see `log.rs`
+//! <data-dir>/segments/    see `segment.rs`
+//! ```
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Seek, Write},
+    path::Path,
+};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::{StoreError, engine::sync_dir};
+
+/// The format that this version reads and writes. 1, of before the first release, had no log of
+/// its own.
+const FORMAT: u32 = 2;
+const FORMAT_NAME: &str = "mercurio";
+
+/// Checks the directory's format, or makes it this one where there is nothing yet.
+pub(super) fn check_format(dir: &Path) -> Result<(), StoreError> {
+    let path = dir.join("FORMAT");
+    match fs::read_to_string(&path) {
+        Ok(text) => {
+            let version = text
+                .trim()
+                .strip_prefix(FORMAT_NAME)
+                .map(|version| version.trim().parse::<u32>());
+            match version {
+                Some(Ok(FORMAT)) => Ok(()),
+                _ => Err(StoreError::OtherFormat {
+                    dir: dir.to_owned(),
+                    found: text.trim().chars().take(40).collect(),
+                    known: FORMAT,
+                }),
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if dir.join("segments").exists() {
+                return Err(StoreError::Corrupt {
+                    dir: dir.to_owned(),
+                    message: "its file `FORMAT` is missing".into(),
+                });
+            }
+            let new = dir.join("FORMAT.new");
+            let made = File::create(&new).and_then(|mut file| {
+                writeln!(file, "{FORMAT_NAME} {FORMAT}")?;
+                file.sync_all()?;
+                fs::rename(&new, &path)?;
+                sync_dir(dir)
+            });
+            made.map_err(StoreError::io("write", &path))
+        }
+        Err(error) => Err(StoreError::io("read", &path)(error)),
+    }
+}
+
+/// The data directory's lock, held as long as this lives.
+pub(super) struct DirLock(#[expect(dead_code, reason = "held, not used")] File);
+
+impl DirLock {
+    pub fn take(dir: &Path) -> Result<Self, StoreError> {
+        let path = dir.join("LOCK");
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(StoreError::io("open", &path))?;
+        if let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            if error != rustix::io::Errno::WOULDBLOCK {
+                return Err(StoreError::io("lock", &path)(error.into()));
+            }
+            let mut holder = String::new();
+            let _ = file.read_to_string(&mut holder);
+            let holder = match holder.trim() {
+                "" => "(unknown)".into(),
+                holder => holder.to_owned(),
+            };
+            return Err(StoreError::Held {
+                dir: dir.to_owned(),
+                holder,
+            });
+        }
+        let written = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{}", std::process::id()));
+        written.map_err(StoreError::io("write", &path))?;
+        Ok(Self(file))
+    }
+}

@@ -1,0 +1,149 @@
+//! How entries are written in the log. Field numbers are for good.
+
+use std::sync::Arc;
+
+use prost::{Message, Oneof};
+
+use crate::entry::{
+    Audience, Entry, Millis, Published, ReadStateSet, ReadTarget, RecipientId, Sequence,
+};
+
+use super::StoreError;
+
+/// Entries that were appended at once; their sequences follow each other.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Frame {
+    #[prost(uint64, tag = "1")]
+    pub first: Sequence,
+    #[prost(message, repeated, tag = "2")]
+    pub entries: Vec<LogEntry>,
+}
+
+impl Frame {
+    /// The entries with their sequences.
+    pub fn entries(self) -> Result<Vec<(Sequence, Entry)>, StoreError> {
+        let numbered = (self.first..).zip(self.entries);
+        numbered
+            .map(|(sequence, entry)| Ok((sequence, entry.decoded()?)))
+            .collect()
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct LogEntry {
+    #[prost(uint64, tag = "1")]
+    pub at: Millis,
+    #[prost(oneof = "Kind", tags = "2, 3")]
+    pub kind: Option<Kind>,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+pub(super) enum Kind {
+    #[prost(message, tag = "2")]
+    Published(StoredPublished),
+    #[prost(message, tag = "3")]
+    ReadStateSet(StoredReadStateSet),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct StoredPublished {
+    #[prost(string, tag = "1")]
+    source_id: String,
+    #[prost(string, tag = "2")]
+    event_id: String,
+    #[prost(string, tag = "3")]
+    topic: String,
+    #[prost(string, tag = "4")]
+    data: String,
+    #[prost(uint64, optional, tag = "5")]
+    expires_at: Option<Millis>,
+    /// Empty: everyone.
+    #[prost(string, repeated, tag = "6")]
+    recipients: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct StoredReadStateSet {
+    #[prost(string, tag = "1")]
+    recipient: String,
+    #[prost(uint64, repeated, tag = "2")]
+    ids: Vec<Sequence>,
+    /// Set: all up to this one, rather than `ids`.
+    #[prost(uint64, optional, tag = "3")]
+    up_to: Option<Sequence>,
+    #[prost(bool, tag = "4")]
+    read: bool,
+}
+
+impl From<&Entry> for LogEntry {
+    fn from(entry: &Entry) -> Self {
+        match entry {
+            Entry::Published(audience, published) => Self {
+                at: published.at,
+                kind: Some(Kind::Published(StoredPublished {
+                    source_id: published.source_id.clone(),
+                    event_id: published.event_id.clone(),
+                    topic: published.topic.to_string(),
+                    data: published.data.clone(),
+                    expires_at: published.expires_at,
+                    recipients: match audience {
+                        Audience::Everyone => Vec::new(),
+                        Audience::Recipients(recipients) => recipients
+                            .iter()
+                            .map(|recipient| recipient.as_str().to_owned())
+                            .collect(),
+                    },
+                })),
+            },
+            Entry::ReadStateSet(set) => {
+                let (ids, up_to) = match &set.target {
+                    ReadTarget::Ids(ids) => (ids.clone(), None),
+                    ReadTarget::UpTo(up_to) => (Vec::new(), Some(*up_to)),
+                };
+                Self {
+                    at: set.at,
+                    kind: Some(Kind::ReadStateSet(StoredReadStateSet {
+                        recipient: set.recipient.as_str().to_owned(),
+                        ids,
+                        up_to,
+                        read: set.read,
+                    })),
+                }
+            }
+        }
+    }
+}
+
+impl LogEntry {
+    fn decoded(self) -> Result<Entry, StoreError> {
+        let unreadable = || StoreError::Unreadable { what: "log entry" };
+        let recipient = |id: &String| RecipientId::new(id).ok_or_else(unreadable);
+        match self.kind.ok_or_else(unreadable)? {
+            Kind::Published(stored) => {
+                let audience = if stored.recipients.is_empty() {
+                    Audience::Everyone
+                } else {
+                    let recipients = stored.recipients.iter().map(recipient);
+                    Audience::Recipients(recipients.collect::<Result<_, _>>()?)
+                };
+                let published = Published {
+                    at: self.at,
+                    source_id: stored.source_id,
+                    event_id: stored.event_id,
+                    topic: stored.topic.into(),
+                    data: stored.data,
+                    expires_at: stored.expires_at,
+                };
+                Ok(Entry::Published(audience, Arc::new(published)))
+            }
+            Kind::ReadStateSet(stored) => Ok(Entry::ReadStateSet(ReadStateSet {
+                at: self.at,
+                recipient: recipient(&stored.recipient)?,
+                target: stored
+                    .up_to
+                    .map_or(ReadTarget::Ids(stored.ids), ReadTarget::UpTo),
+                read: stored.read,
+            })),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The log's files: cut anywhere, flipped anywhere, rolled and removed.
+
+use std::fs;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::entry::{ReadStateSet, ReadTarget, RecipientId};
+
+fn entry(up_to: Sequence) -> Entry {
+    Entry::ReadStateSet(ReadStateSet {
+        at: 7,
+        recipient: RecipientId::new("alice").unwrap(),
+        target: ReadTarget::UpTo(up_to),
+        read: true,
+    })
+}
+
+/// Appends these many entries at once.
+fn append(log: &mut Log, count: u64) {
+    let first = log.last() + 1;
+    let entries = (first..first + count).map(|n| LogEntry::from(&entry(n)));
+    log.append(first, entries.collect()).unwrap();
+}
+
+fn read(log: &Log, after: Sequence) -> Result<Vec<Sequence>, StoreError> {
+    let mut all = Vec::new();
+    for batch in log.tail(after)? {
+        for (sequence, found) in batch? {
+            assert_eq!(found, entry(sequence));
+            all.push(sequence);
+        }
+    }
+    Ok(all)
+}
+
+#[test]
+fn what_was_appended_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = Log::open(dir.path(), 41).unwrap();
+    assert_eq!((log.first(), log.last()), (42, 41));
+    for count in [1, 3, 700] {
+        append(&mut log, count);
+    }
+    log.roll(0).unwrap();
+    log.roll(0).unwrap();
+    append(&mut log, 2);
+    for _ in 0..2 {
+        assert_eq!(read(&log, 41).unwrap(), (42..748).collect::<Vec<_>>());
+        assert_eq!(read(&log, 100).unwrap(), (101..748).collect::<Vec<_>>());
+        assert_eq!(read(&log, 746).unwrap(), [747]);
+        assert!(read(&log, 747).unwrap().is_empty());
+        drop(log);
+        log = Log::open(dir.path(), 0).unwrap();
+    }
+    assert!(read(&log, 748).unwrap_err().is_damage(), "beyond the end");
+    assert!(
+        read(&log, 40).unwrap_err().is_damage(),
+        "before the beginning"
+    );
+}
+
+#[test]
+fn files_go_when_they_are_not_needed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = Log::open(dir.path(), 0).unwrap();
+    append(&mut log, 5);
+    log.roll(3).unwrap();
+    append(&mut log, 5);
+    assert_eq!(log.first(), 1);
+    log.roll(6).unwrap();
+    assert_eq!((log.first(), log.last()), (6, 10));
+    log.roll(11).unwrap();
+    assert_eq!((log.first(), log.last()), (11, 10));
+    drop(log);
+    let log = Log::open(dir.path(), 0).unwrap();
+    assert_eq!((log.first(), log.last()), (11, 10));
+}
+
+#[test]
+fn a_failed_log_takes_nothing_until_it_is_repaired() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = Log::open(dir.path(), 0).unwrap();
+    append(&mut log, 1);
+    log.fail();
+    log.append(2, vec![LogEntry::from(&entry(2))]).unwrap_err();
+    log.repair().unwrap();
+    append(&mut log, 1);
+    assert_eq!(read(&log, 0).unwrap(), [1, 2]);
+    log.append(4, vec![LogEntry::from(&entry(4))]).unwrap_err();
+}
+
+proptest! {
+    /// Cut anywhere: what is there is a beginning; where it was known to be more, it is refused.
+    #[test]
+    fn a_cut_log_is_a_beginning_or_refused(counts in prop::collection::vec(1..4_u64, 1..8), cut in any::<prop::sample::Index>(), known in any::<bool>()) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = Log::open(dir.path(), 0).unwrap();
+        for count in &counts {
+            append(&mut log, *count);
+        }
+        let last = log.last();
+        drop(log);
+        let file = path(&dir.path().join("log"), 1);
+        let bytes = fs::read(&file).unwrap();
+        let cut = cut.index(bytes.len());
+        fs::write(&file, &bytes[..cut]).unwrap();
+        if !known {
+            fs::remove_file(dir.path().join("high-water")).unwrap();
+        }
+        match Log::open(dir.path(), 0) {
+            Err(error) => prop_assert!(known && error.is_damage()),
+            Ok(mut log) => {
+                prop_assert!(!known && log.last() < last);
+                let there = log.last();
+                prop_assert_eq!(read(&log, 0).unwrap(), (1..=there).collect::<Vec<_>>());
+                append(&mut log, 2);
+                prop_assert_eq!(read(&log, there).unwrap(), vec![there + 1, there + 2]);
+            }
+        }
+    }
+
+    /// A flipped bit is found, wherever it is.
+    #[test]
+    fn a_flipped_bit_is_found(place in any::<prop::sample::Index>(), bit in 0..8_u8, rolled in any::<bool>()) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = Log::open(dir.path(), 0).unwrap();
+        for count in [1, 2, 3] {
+            append(&mut log, count);
+        }
+        if rolled {
+            log.roll(0).unwrap();
+            append(&mut log, 1);
+        }
+        drop(log);
+        let file = path(&dir.path().join("log"), 1);
+        let mut bytes = fs::read(&file).unwrap();
+        let place = place.index(bytes.len());
+        bytes[place] ^= 1 << bit;
+        fs::write(&file, bytes).unwrap();
+        let read = Log::open(dir.path(), 0).and_then(|log| read(&log, 0));
+        prop_assert!(read.unwrap_err().is_damage());
+    }
+}
