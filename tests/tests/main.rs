@@ -3,6 +3,7 @@
 mod auth;
 mod browser;
 mod cli;
+mod clients;
 mod cors;
 mod crash;
 mod damage;
