@@ -19,6 +19,7 @@ mod idempotency;
 mod keys;
 mod limits;
 mod model;
+mod nginx;
 mod observing;
 mod power_cut;
 mod prototype;
