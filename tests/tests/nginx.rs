@@ -256,7 +256,8 @@ async fn readers_resume_whatever_is_restarted() {
 /// that the gateway itself knows nothing of: nginx gives it its own address as the Host.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_with_a_cookie_over_http_2() {
-    let mut apart = Apart::start().await;
+    // Long enough for a restart on a machine that is busy.
+    let mut apart = Apart::with(|core| core, |gateway| gateway.args(["--retry", "6s"])).await;
     let token = apart.core.secret().user("alice");
     let login = format!(
         "location = /login {{ add_header Set-Cookie \"mercurio_token={token}; Path=/; Secure; \
