@@ -157,25 +157,29 @@ fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
 
 /// A browser sends its cookies with any page's request: only pages of this origin, or of those
 /// listed, may change something.
+///
+/// Which origin is this one, the browser knows best, and pages can't speak for it: a proxy in
+/// between may have put its own name into `Host`. Browsers that don't say are judged by `Host`.
 fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<(), ApiError> {
-    let text = |name| {
-        headers
-            .get(name)
-            .and_then(|value: &http::HeaderValue| value.to_str().ok())
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let origin = text("origin");
+    let is_own = match text("sec-fetch-site") {
+        Some(site) => site == "same-origin",
+        None => {
+            let host = origin.and_then(|origin| origin.split_once("://"));
+            host.is_some_and(|(_, host)| text("host") == Some(host))
+        }
     };
-    let origin = text(header::ORIGIN);
-    let is_own = |origin: &str| {
-        let host = origin.split_once("://").map(|(_, host)| host);
-        host.is_some() && host == text(header::HOST)
-    };
-    match origin {
-        Some(origin) if is_own(origin) || allowed.iter().any(|one| one == origin) => Ok(()),
-        _ => Err(ApiError::new(
-            StatusCode::FORBIDDEN,
-            "origin-not-allowed",
-            "a change by cookie needs an Origin header of this origin or of one that is allowed",
-        )),
+    let is_listed = origin.is_some_and(|origin| allowed.iter().any(|one| one == origin));
+    if is_own || is_listed {
+        return Ok(());
     }
+    Err(ApiError::new(
+        StatusCode::FORBIDDEN,
+        "origin-not-allowed",
+        "a change by cookie needs an Origin header of this origin or of one that is allowed; \
+         behind a proxy that replaces Host, list the site's with --cors-origin",
+    ))
 }
 
 #[cfg(test)]
@@ -206,6 +210,18 @@ mod tests {
             assert_eq!(check_origin(&headers, &allowed).is_ok(), passes, "{origin}");
         }
         assert!(check_origin(&headers(&[(header::HOST, "here")]), &allowed).is_err());
+        // Where the browser says whose page it is, that counts: Host may be a proxy's.
+        let site = |site, origin| {
+            let site = (http::HeaderName::from_static("sec-fetch-site"), site);
+            let found = headers(&[(header::HOST, "here:8000"), (header::ORIGIN, origin), site]);
+            check_origin(&found, &allowed).is_ok()
+        };
+        assert!(site("same-origin", "https://proxy"));
+        assert!(site("cross-site", "https://app.example"));
+        for other in ["cross-site", "same-site", "none", ""] {
+            assert!(!site(other, "https://evil.example"), "{other}");
+            assert!(!site(other, "https://here:8000"), "{other}");
+        }
         assert!(check_origin(&headers(&[]), &["*".to_owned()]).is_err());
     }
 

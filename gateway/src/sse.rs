@@ -2,6 +2,9 @@
 //!
 //! An entry is encoded once, whatever the number of streams it goes to; the bytes are shared.
 //! JSON has no raw line breaks, so one `data:` line always does.
+//!
+//! An empty line comes behind an event's data and nowhere else: clients that are not the standard's
+//! (fetch-event-source, httpx-sse) make an empty message of each other one.
 
 use std::time::{Duration, SystemTime};
 
@@ -157,14 +160,14 @@ pub(crate) fn caught_up(message: &pb::SubscribeResponse) -> Option<Frame> {
     })
 }
 
-/// When the browser is to reconnect.
+/// When the browser is to reconnect. What comes next belongs to the same block.
 pub(crate) fn retry(after: Duration) -> Frame {
-    Frame::new(&[format!("retry: {}\n\n", after.as_millis()).as_bytes()])
+    Frame::new(&[format!("retry: {}\n", after.as_millis()).as_bytes()])
 }
 
 /// A sign of life.
 pub(crate) const HEARTBEAT: Frame = Frame {
-    chunk: Bytes::from_static(b"d\r\n: heartbeat\n\n\r\n"),
+    chunk: Bytes::from_static(b"c\r\n: heartbeat\n\r\n"),
     head: 3,
 };
 
@@ -286,7 +289,7 @@ mod tests {
     #[test]
     fn a_frame_is_a_chunk_around_its_bytes() {
         for (frame, bytes, chunk) in [
-            (HEARTBEAT, ": heartbeat\n\n", "d\r\n: heartbeat\n\n\r\n"),
+            (HEARTBEAT, ": heartbeat\n", "c\r\n: heartbeat\n\r\n"),
             (Frame::new(&[b"ab", b"c"]), "abc", "3\r\nabc\r\n"),
         ] {
             assert_eq!(frame.bytes(false), bytes);
@@ -367,7 +370,7 @@ mod tests {
             text_of(&read_state(8, &change)),
             "event: read-state\nid: 8\ndata: {\"notificationIDs\":[],\"upTo\":6,\"status\":\"unread\",\"unreadCount\":1}\n\n"
         );
-        assert_eq!(text_of(&retry(Duration::from_secs(3))), "retry: 3000\n\n");
+        assert_eq!(text_of(&retry(Duration::from_secs(3))), "retry: 3000\n");
         assert_eq!(
             text_of(&closing("shutdown", Some(Duration::from_millis(1500)))),
             "retry: 1500\nevent: closing\ndata: {\"reason\":\"shutdown\"}\n\n"

@@ -4,7 +4,7 @@
 //   {"page": URL}                          opens a page          -> {"page": STATUS}
 //   {"stream": URL, "name": N}             a native EventSource  -> {"name": N, "type": …, "id", "data"}
 //   {"fetch": URL, "name": N, "options"}   fetch() in the page   -> {"name": N, "type": "fetched", "status", "data"}
-// usage: node driver.mjs CHROMIUM
+// usage: node driver.mjs CHROMIUM [ARGUMENTS OF ITS OWN]
 
 import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
@@ -17,6 +17,7 @@ const browser = await chromium.launch({
   args: [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    ...process.argv.slice(3),
   ],
 });
 const page = await browser.newPage();

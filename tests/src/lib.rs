@@ -34,6 +34,8 @@
 //! | [`record`] | what was seen, and the comparison entry by entry |
 //! | [`ledger`] | what was acknowledged, and publishers that try again until it is |
 //! | [`verify`] | history, feed, counts and idempotency of a store against the ledger |
+//! | [`driver`], [`curl`] | what others wrote: Chromium, client libraries, curl |
+//! | [`nginx`] | nginx in front of a gateway |
 //! | [`mount`] | file systems to fill up, or to cut the power of |
 //! | [`tokens`] | tokens made from claims, good and bad |
 //! | [`tools`] | grpcurl, node, chromium; the lock of heavy tests |
@@ -50,10 +52,13 @@
 //!   ([`tools::notice`]); under `tests/run` a missing tool fails it.
 
 pub mod binary;
+pub mod curl;
+pub mod driver;
 pub mod grpc;
 pub mod http;
 pub mod ledger;
 pub mod mount;
+pub mod nginx;
 pub mod process;
 pub mod record;
 pub mod service;

@@ -183,6 +183,14 @@ impl Lines {
         self.len() == 0
     }
 
+    /// The nth line from 0, waiting for it; `None` where the stream ends before.
+    pub async fn nth(&self, n: usize) -> Option<String> {
+        let mut count = self.count.clone();
+        // Fails at the stream's end.
+        let _ = count.wait_for(|count| *count > n).await;
+        self.lines.lock().unwrap().get(n).cloned()
+    }
+
     /// The first line that the test accepts, waiting for it; `None` at the stream's end.
     pub async fn find(&self, accepts: impl Fn(&str) -> bool) -> Option<String> {
         let mut count = self.count.clone();

@@ -22,16 +22,16 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// The folder with playwright-core in its node_modules. `None` as for [`tool`].
-pub fn browser() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser");
-    if folder
-        .join("node_modules/playwright-core/package.json")
-        .is_file()
-    {
+/// A folder beside `src` that has this package in its node_modules. `None` as for [`tool`].
+pub fn node_modules(folder: &str, package: &str) -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let installed = folder.join("node_modules").join(package);
+    if installed.join("package.json").is_file() {
         return Some(folder);
     }
-    missing("playwright-core is not installed (tests/run installs it)");
+    missing(&format!(
+        "{package} is not installed (tests/run installs it)"
+    ));
     None
 }
 

@@ -1,73 +1,11 @@
 //! A real headless Chromium: native EventSource receiving, resuming, and across origins.
 
-use std::{
-    io::Write as _,
-    process::{Command, Stdio},
-};
-
-use mercurio_tests::{
-    prelude::*,
-    process::Process,
-    tools::{browser, tool},
-};
+use mercurio_tests::{driver::Driver, prelude::*};
 use serde_json::{Value, json};
-
-struct Chromium {
-    driver: Process,
-    /// How many lines have been taken.
-    taken: usize,
-}
-
-impl Chromium {
-    /// Starts it; `None`, with a notice, where a tool is missing.
-    async fn start() -> Option<Chromium> {
-        let (folder, node, chromium) = (browser()?, tool("node")?, tool("chromium")?);
-        let mut command = Command::new(node);
-        command
-            .arg("driver.mjs")
-            .arg(chromium)
-            .current_dir(folder)
-            .stdin(Stdio::piped());
-        let driver = Process::spawn_with_input("node driver.mjs", &mut command);
-        driver.stdout.wait_for("\"ready\"", LATER).await;
-        Some(Chromium { driver, taken: 1 })
-    }
-
-    fn tell(&mut self, command: &Value) {
-        writeln!(self.driver.stdin(), "{command}").expect("the driver runs");
-    }
-
-    /// The next line the page or the driver says.
-    async fn next(&mut self) -> Value {
-        let taken = self.taken;
-        let lines = self.driver.stdout.clone();
-        let line = eventually("the page says something", SOON, async || {
-            lines.all().get(taken).cloned()
-        })
-        .await;
-        self.taken += 1;
-        serde_json::from_str(&line).expect("JSON")
-    }
-
-    /// The next line of this type, others passed over.
-    async fn next_of(&mut self, kind: &str) -> Value {
-        loop {
-            let line = self.next().await;
-            if line["type"] == kind {
-                return line;
-            }
-        }
-    }
-
-    async fn page(&mut self, url: &str) {
-        self.tell(&json!({ "page": url }));
-        assert_eq!(self.next().await["page"], 200, "{url}");
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn receives_and_resumes_after_a_gateway_restart() {
-    let Some(mut chromium) = Chromium::start().await else {
+    let Some(mut chromium) = Driver::chromium(&[]).await else {
         return;
     };
     let mut apart = Apart::start().await;
@@ -75,7 +13,7 @@ async fn receives_and_resumes_after_a_gateway_restart() {
     let token = apart.core.secret().user("alice");
     let api = apart.core.service_api();
 
-    chromium.page(&format!("{origin}/healthz")).await;
+    chromium.page(&format!("{origin}/healthz"));
     let path = format!("{origin}/api/clients/me/notifications/stream?access_token={token}");
     chromium.tell(&json!({ "stream": path, "name": "alice" }));
     let opened = chromium.next_of("opened").await;
@@ -122,7 +60,7 @@ async fn receives_and_resumes_after_a_gateway_restart() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn across_origins() {
-    let Some(mut chromium) = Chromium::start().await else {
+    let Some(mut chromium) = Driver::chromium(&[]).await else {
         return;
     };
     // Another service of ours serves the page: it is another origin.
@@ -133,7 +71,7 @@ async fn across_origins() {
         .start()
         .await;
     let closed = Setup::serve().start().await;
-    chromium.page(&format!("{page_origin}/healthz")).await;
+    chromium.page(&format!("{page_origin}/healthz"));
 
     let token = service.secret().user("alice");
     let at = |service: &Service, path: &str| {
@@ -174,12 +112,12 @@ async fn across_origins() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_expired_ends_the_reconnecting() {
-    let Some(mut chromium) = Chromium::start().await else {
+    let Some(mut chromium) = Driver::chromium(&[]).await else {
         return;
     };
     let service = Setup::serve().start().await;
     let origin = format!("http://{}", service.http());
-    chromium.page(&format!("{origin}/healthz")).await;
+    chromium.page(&format!("{origin}/healthz"));
     let token = service.secret().expiring("alice", "", 4);
     let path = format!("{origin}/api/clients/me/notifications/stream?access_token={token}");
     chromium.tell(&json!({ "stream": path, "name": "alice" }));

@@ -3,6 +3,7 @@
 mod auth;
 mod browser;
 mod cli;
+mod clients;
 mod cors;
 mod crash;
 mod damage;
@@ -18,6 +19,7 @@ mod idempotency;
 mod keys;
 mod limits;
 mod model;
+mod nginx;
 mod observing;
 mod power_cut;
 mod prototype;
