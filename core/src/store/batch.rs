@@ -20,7 +20,7 @@ use super::{
     codec::{
         self, Apart, Body, INLINE_DATA_MAX, PublishedUnder, ReadState, Row, RowKind, Tally, Topics,
     },
-    engine::{Bytes, Writes},
+    engine::{Bytes, KEYS_AT_ONCE, Writes},
     index::{Record, View, Visible},
     keys,
     log_entry::LogEntry,
@@ -79,9 +79,6 @@ pub struct Batch {
     /// often it changed.
     marked: BTreeSet<Arc<str>>,
 }
-
-/// Keys behind which a write of its own begins: while sled applies one, all its readers wait.
-const KEYS_AT_ONCE: usize = 256;
 
 /// What a batch adds to the index.
 #[derive(Default)]
@@ -153,7 +150,7 @@ impl Batch {
         if outcome.is_stored() {
             self.entries.push(stored);
             self.tally.last = sequence;
-            if self.writes.keys >= KEYS_AT_ONCE {
+            if self.writes.keys() >= KEYS_AT_ONCE {
                 self.complete_writes();
             }
         }
@@ -181,7 +178,7 @@ impl Batch {
             }
         }
         self.tally.last = sequence;
-        if self.writes.keys >= KEYS_AT_ONCE {
+        if self.writes.keys() >= KEYS_AT_ONCE {
             self.complete_writes();
         }
         Ok(())

@@ -10,17 +10,24 @@
 //! - After a failed write a database is of no more use, not even for reading.
 //! - It panics where it meets bytes that it did not write.
 //!
-//! Writes become visible to reads of this process at once: it is the store above that shows
-//! nothing before it is synced.
+//! - Each batch is a write of its own to the file, by other threads, and all its readers wait.
+//!   Small ones are therefore gathered in memory, where reads find them, and applied together.
+//!
+//! Writes become visible to reads of this process at once, and are not waited for: the log is what
+//! makes them safe.
 
 use std::{
+    cmp::Ordering,
+    collections::BTreeMap,
     fs::{self, File},
     io,
-    ops::RangeBounds,
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
+
+use parking_lot::RwLock;
 
 use super::StoreError;
 
@@ -30,11 +37,13 @@ pub(super) type Bytes = sled::IVec;
 /// Changes that become true together or not at all.
 #[derive(Default)]
 pub(super) struct Writes {
-    batch: sled::Batch,
-    pub keys: usize,
+    pairs: Vec<(Vec<u8>, Bytes)>,
     /// Bytes of keys and values.
     pub bytes: usize,
 }
+
+/// Keys behind which gathered writes are applied.
+pub(super) const KEYS_AT_ONCE: usize = 256;
 
 /// The most bytes of a value that stays in the database's own file.
 const PIECE: usize = 6_900;
@@ -42,9 +51,13 @@ const PIECE: usize = 6_900;
 impl Writes {
     pub fn insert(&mut self, key: Vec<u8>, value: impl Into<Bytes>) {
         let value = value.into();
-        self.keys += 1;
         self.bytes += key.len() + value.len();
-        self.batch.insert(key, value);
+        self.pairs.push((key, value));
+    }
+
+    /// How many keys.
+    pub fn keys(&self) -> usize {
+        self.pairs.len()
     }
 
     /// A value of any length, to be read with [`Engine::get_long`]. No other key may begin with
@@ -69,6 +82,8 @@ pub(super) struct Engine {
     db: Option<sled::Db>,
     dir: PathBuf,
     data: File,
+    /// Written, and not yet applied.
+    gathered: RwLock<BTreeMap<Vec<u8>, Bytes>>,
 }
 
 /// How long sled may take to let go of files that this process has just closed.
@@ -106,6 +121,7 @@ impl Engine {
             db: Some(db),
             dir: dir.to_owned(),
             data,
+            gathered: RwLock::default(),
         };
         engine.sync()?;
         sync_all_files(dir).map_err(StoreError::io("sync", dir))?;
@@ -113,18 +129,46 @@ impl Engine {
     }
 
     pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        if let Some(value) = self.gathered.read().get(key) {
+            return Ok(Some(value.clone()));
+        }
         self.guarded(|db| db.get(key))
     }
 
     /// Keys and values of a range, ascending.
-    pub fn scan<R: RangeBounds<Vec<u8>>>(
+    pub fn scan(
         &self,
-        range: R,
+        range: Range<Vec<u8>>,
     ) -> impl Iterator<Item = Result<(Bytes, Bytes), StoreError>> {
-        let mut pairs = self.db.as_ref().map(|db| db.range::<Vec<u8>, R>(range));
+        // First these: what is applied meanwhile is met once more, and left out.
+        let gathered: Vec<(Bytes, Bytes)> = {
+            let gathered = self.gathered.read();
+            let gathered = gathered.range(range.clone());
+            gathered
+                .map(|(key, value)| (key.as_slice().into(), value.clone()))
+                .collect()
+        };
+        let mut gathered = gathered.into_iter().peekable();
+        let mut applied = self.db.as_ref().map(|db| db.range::<Vec<u8>, _>(range));
+        let applied = std::iter::from_fn(move || {
+            let applied = applied.as_mut()?;
+            self.guarded(|_| applied.next().transpose()).transpose()
+        });
+        let mut applied = applied.peekable();
         std::iter::from_fn(move || {
-            let pairs = pairs.as_mut()?;
-            self.guarded(|_| pairs.next().transpose()).transpose()
+            let order = match (gathered.peek(), applied.peek()) {
+                (Some((new, _)), Some(Ok((old, _)))) => new.cmp(old),
+                (Some(_), None) => Ordering::Less,
+                (_, _) => Ordering::Greater,
+            };
+            match order {
+                Ordering::Less => gathered.next().map(Ok),
+                Ordering::Greater => applied.next(),
+                Ordering::Equal => {
+                    applied.next();
+                    gathered.next().map(Ok)
+                }
+            }
         })
     }
 
@@ -136,9 +180,27 @@ impl Engine {
         self.scan(vec![prefix]..vec![prefix + 1])
     }
 
-    /// Writes the changes, not yet safe: see [`Engine::sync`].
+    /// Writes the changes, not yet safe: see [`Engine::sync`]. One thread at a time.
     pub fn write(&self, writes: Writes) -> Result<(), StoreError> {
-        self.guarded(|db| db.apply_batch(writes.batch))
+        let count = {
+            let mut gathered = self.gathered.write();
+            gathered.extend(writes.pairs);
+            gathered.len()
+        };
+        if count >= KEYS_AT_ONCE {
+            self.apply()?;
+        }
+        Ok(())
+    }
+
+    fn apply(&self) -> Result<(), StoreError> {
+        let mut batch = sled::Batch::default();
+        for (key, value) in &*self.gathered.read() {
+            batch.insert(key.as_slice(), value);
+        }
+        self.guarded(|db| db.apply_batch(batch))?;
+        self.gathered.write().clear();
+        Ok(())
     }
 
     /// A value that was written with [`Writes::insert_long`].
@@ -174,6 +236,7 @@ impl Engine {
 
     /// Makes all writes so far safe against a crash of the process and of the machine.
     pub fn sync(&self) -> Result<(), StoreError> {
+        self.apply()?;
         self.guarded(|db| db.flush())?;
         self.data
             .sync_data()
