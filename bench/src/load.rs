@@ -145,7 +145,7 @@ async fn put(target: &mut Target, load: &Load) -> Outcome {
     publisher.wait();
     let cpu = target.cpu_since(&cpu_before);
     publisher.close();
-    shared.stop.store(true, Ordering::Relaxed);
+    shared.stop.cancel();
     let mut outcome = Outcome {
         streams: load.streams.len(),
         expected,
@@ -153,17 +153,16 @@ async fn put(target: &mut Target, load: &Load) -> Outcome {
         repeated: 0,
         ended: shared.ended.load(Ordering::Relaxed),
         dead: target.dead(),
-        latencies: readers::latencies(),
+        latencies: shared.latencies.lock().expect("no panic").clone(),
         cpu,
         events: load.events,
         connecting,
         memory,
     };
     while let Some(done) = reading.join_next().await {
-        let (stream, seen) = done.expect("no panic");
+        let stream = done.expect("no panic");
         outcome.received += stream.record.everyone + stream.record.own;
         outcome.repeated += stream.record.repeated;
-        outcome.latencies.add(seen).expect("the same bounds");
     }
     drop(stuck);
     outcome

@@ -4,8 +4,8 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -18,6 +18,7 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
+use tokio_util::sync::CancellationToken;
 
 /// What stands before and behind the mark in each event: `@user number nanoseconds@`.
 const MARK: u8 = b'@';
@@ -59,7 +60,10 @@ pub struct Shared {
     pub received: AtomicU64,
     /// Streams that ended by themselves.
     pub ended: AtomicU64,
-    pub stop: AtomicBool,
+    pub stop: CancellationToken,
+    /// Of all streams. One thread reads them, so nobody waits for the lock; one for each stream
+    /// would be memory that is taken while it is measured.
+    pub latencies: Mutex<Latencies>,
 }
 
 impl Shared {
@@ -68,7 +72,8 @@ impl Shared {
             start: Instant::now(),
             received: AtomicU64::new(0),
             ended: AtomicU64::new(0),
-            stop: AtomicBool::new(false),
+            stop: CancellationToken::new(),
+            latencies: Mutex::new(latencies()),
         })
     }
 }
@@ -164,45 +169,50 @@ async fn open(to: SocketAddr, user: u32, request: &str, ready: &str) -> io::Resu
 }
 
 /// Reads until it is told to stop.
-pub async fn read(mut open: Open, shared: Arc<Shared>) -> (Open, Latencies) {
-    let mut seen = latencies();
+pub async fn read(mut open: Open, shared: Arc<Shared>) -> Open {
+    let stop = shared.stop.cancelled();
+    tokio::pin!(stop);
     let mut bytes = std::mem::take(&mut open.rest);
-    while !shared.stop.load(Ordering::Relaxed) {
+    loop {
         let mut buffer = [0; 4096];
-        let used = open.record.take(&bytes, &shared, &mut seen);
+        let used = open.record.take(&bytes, &shared);
         bytes.drain(..used);
         if bytes.is_empty() {
             bytes = Vec::new();
         }
-        match timeout(Duration::from_millis(200), open.socket.read(&mut buffer)).await {
-            Err(_) => {}
-            Ok(Ok(read)) if read > 0 => bytes.extend_from_slice(&buffer[..read]),
-            Ok(_) => {
+        let read = tokio::select! {
+            biased;
+            read = open.socket.read(&mut buffer) => read,
+            () = &mut stop => break,
+        };
+        match read {
+            Ok(read) if read > 0 => bytes.extend_from_slice(&buffer[..read]),
+            _ => {
                 shared.ended.fetch_add(1, Ordering::Relaxed);
                 break;
             }
         }
     }
     open.rest = bytes;
-    (open, seen)
+    open
 }
 
 impl Record {
     /// Takes in whole events; how many bytes they were.
-    fn take(&mut self, bytes: &[u8], shared: &Shared, seen: &mut Latencies) -> usize {
+    fn take(&mut self, bytes: &[u8], shared: &Shared) -> usize {
         let mut used = 0;
         while let Some(length) = bytes[used..].windows(2).position(|pair| pair == b"\n\n") {
             let event = &bytes[used..used + length];
             used += length + 2;
             let mut parts = event.split(|byte| *byte == MARK);
             if let (Some(head), Some(mark), Some(_)) = (parts.next(), parts.next(), parts.next()) {
-                self.count(id(head), mark, shared, seen);
+                self.count(id(head), mark, shared);
             }
         }
         used
     }
 
-    fn count(&mut self, id: Option<u64>, mark: &[u8], shared: &Shared, seen: &mut Latencies) {
+    fn count(&mut self, id: Option<u64>, mark: &[u8], shared: &Shared) {
         let mark = String::from_utf8_lossy(mark);
         let mut words = mark.split(' ');
         let everyone = words.next() == Some("e");
@@ -214,7 +224,9 @@ impl Record {
             .start
             .elapsed()
             .saturating_sub(Duration::from_nanos(due));
-        seen.saturating_record(late.as_nanos() as u64);
+        let mut latencies = shared.latencies.lock().expect("no panic");
+        latencies.saturating_record(late.as_nanos() as u64);
+        drop(latencies);
         let in_order = id.is_none() || id > self.cursor;
         self.cursor = id.max(self.cursor);
         if !self.is_first(number) || !in_order {
@@ -262,7 +274,7 @@ mod tests {
                 format!("id: {id}\ndata: {mark}\n\n")
             });
             let text: String = text.collect();
-            let used = record.take(text.as_bytes(), &shared, &mut latencies());
+            let used = record.take(text.as_bytes(), &shared);
             assert_eq!(used, text.len());
             (record.everyone, record.repeated)
         };

@@ -59,10 +59,10 @@ async fn once(kind: Kind, streams: u32, missed: u64, report: &mut Report) {
     }
     let took = begin.elapsed();
     let cpu = target.cpu_of_all_since(&cpu);
-    shared.stop.store(true, Ordering::Relaxed);
+    shared.stop.cancel();
     let mut repeated = 0;
     while let Some(done) = reading.join_next().await {
-        repeated += done.expect("no panic").0.record.repeated;
+        repeated += done.expect("no panic").record.repeated;
     }
     let ended = shared.ended.load(Ordering::Relaxed);
     let refused = first.refused + connecting.refused;
