@@ -19,7 +19,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::Instrument;
 
 use crate::{
-    Context, api, connection,
+    Context, api, assets, connection,
     core::Core,
     error::ApiError,
     events, health,
@@ -130,7 +130,8 @@ fn router(context: &Arc<Context>) -> Router {
         .route("/api/events/unicast", post(events::unicast))
         .route("/api/events/broadcast", post(events::broadcast))
         .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready));
+        .route("/readyz", get(health::ready))
+        .merge(assets::routes());
     if context.settings.demo {
         router = router.route("/", get(|| async { Html(include_str!("demo.html")) }));
     }

@@ -1,0 +1,531 @@
+// One user's notifications, kept current: history, then the stream from the history's cursor, and
+// the stream again from its own cursor whenever it ends. Runs in a page or in a worker; pages are
+// reached through the host only.
+
+import { Api, MercurioError } from './api.js'
+import {
+  marked,
+  nextExpiry,
+  nothing,
+  topicFilter,
+  withChange,
+  withoutExpired,
+  withPage,
+} from './model.js'
+import { EventStreamParser } from './sse.js'
+import { LONGEST, Tokens, identity, renewIn } from './tokens.js'
+
+/**
+ * @typedef {import('./api.js').Config} Config
+ * @typedef {import('./model.js').Change} Change
+ * @typedef {import('./model.js').Marks} Marks
+ * @typedef {import('./model.js').Model} Model
+ * @typedef {import('./model.js').Notification} Notification
+ */
+
+/** @typedef {'connecting' | 'open' | 'waiting' | 'offline' | 'closed'} Connection */
+
+/**
+ * @typedef {object} View  what a page sees
+ * @property {readonly Notification[]} notifications
+ * @property {number} unreadCount
+ * @property {Connection} connection
+ * @property {boolean} hasMore
+ * @property {boolean} loading
+ * @property {{ code: string, message: string } | null} error
+ */
+
+/**
+ * @typedef {object} Host
+ * @property {() => Promise<string>} token  asks a page
+ * @property {(view: View, events: { name: string, detail: any }[], model: Model) => void} publish
+ */
+
+/** The browser's own wait, until the stream says `retry:`. */
+const RETRY = 3000
+const RETRY_MAX = 60_000
+/** A stream that is silent for so many heartbeats is dead. */
+const HEARTBEATS = 2.5
+/** After these the stream is opened again at once, though not twice in a second. */
+const AT_ONCE = ['renewed', 'token-expired', 'loss', 'user', 'online', 'silent']
+/** Marks under way at once: browsers have six connections to a host. */
+const MARKS_AT_ONCE = 3
+
+export class Session {
+  #config
+  #host
+  #api
+  #tokens
+  #isWanted
+  /** @type {Model} */
+  #model = nothing
+  /** The history has to be loaded (again) before the stream. */
+  #isStale = true
+  /** @type {{ oldest: number } | null} */
+  #loss = null
+
+  /** @type {Connection} */
+  #connection = 'connecting'
+  /** @type {View['error']} */
+  #error = null
+  /** @type {{ name: string, detail: any }[]} */
+  #events = []
+  #loading = 0
+
+  /** Marks that are not confirmed yet, in their order. @type {Set<{ marks: Marks, at: string }>} */
+  #pending = new Set()
+  /** Each load and mark under way notes what the stream brings. @type {Set<Change[]>} */
+  #journals = new Set()
+  /** @type {Promise<unknown>} */
+  #loads = Promise.resolve()
+
+  /** @type {AbortController | null} */
+  #stream = null
+  /** Why the stream was given up. */
+  #why = ''
+  #heardAt = 0
+  #retry = RETRY
+  #attempts = 0
+  #hurriedAt = 0
+  #notBefore = 0
+  #isOnline = true
+  #isClosed = false
+  #wake = () => {}
+  /** @type {Record<'expiry' | 'renewal' | 'silence', ReturnType<typeof setTimeout> | undefined>} */
+  #timers = { expiry: undefined, renewal: undefined, silence: undefined }
+
+  /**
+   * @param {Config} config
+   * @param {Host} host
+   * @param {{ token?: string, model?: Model }} [known]  what somebody else knew before
+   */
+  constructor(config, host, { token = '', model } = {}) {
+    this.#config = config
+    this.#host = host
+    this.#isWanted = topicFilter(config.topics)
+    this.#tokens = new Tokens(() => this.#newToken(), token)
+    this.#api = new Api(config, this.#tokens)
+    if (model) {
+      this.#model = model
+      this.#isStale = false
+    }
+  }
+
+  /** Begins. */
+  start() {
+    void this.#run()
+  }
+
+  /** Ends for good. */
+  close() {
+    this.#isClosed = true
+    for (const timer of Object.values(this.#timers)) clearTimeout(timer)
+    this.#stream?.abort()
+    this.#wake()
+    this.#show('closed')
+  }
+
+  /** The next page behind what is loaded. */
+  async loadMore() {
+    await this.#load('more')
+  }
+
+  /** The history anew; goes on where the session had given up. */
+  async reload() {
+    await this.#load('first')
+    if (this.#connection !== 'open') this.#wake()
+  }
+
+  /** Whether the user is still the same: a cookie may have become another's. */
+  async recheck() {
+    if (!this.#isStale) await this.#load('count')
+  }
+
+  /**
+   * Marks these; shown at once, and taken back where the server refuses.
+   * @param {readonly number[]} ids
+   * @param {'read' | 'unread'} status
+   */
+  async mark(ids, status) {
+    const at = new Date().toISOString()
+    const marks = ids.map((id) => ({ notificationIDs: [id], status, unreadCount: 0 }))
+    const pending = marks.map((marks) => ({ marks, at }))
+    for (const one of pending) this.#pending.add(one)
+    this.#publish()
+    const waiting = pending.entries()
+    /** @type {unknown[]} */
+    const failures = []
+    const work = async () => {
+      for (const [place, one] of waiting) {
+        const id = /** @type {number} */ (ids[place])
+        await this.#settle(one, () => this.#api.mark(id, status)).catch((e) => failures.push(e))
+      }
+    }
+    await Promise.all(Array.from({ length: MARKS_AT_ONCE }, work))
+    if (failures.length > 0) throw failures[0]
+  }
+
+  /** Marks all that is known of as read. */
+  async markAll() {
+    const upTo = this.#model.cursor
+    if (upTo === 0) return
+    /** @type {Marks} */
+    const marks = { notificationIDs: [], upTo, status: 'read', unreadCount: 0 }
+    const one = { marks, at: new Date().toISOString() }
+    this.#pending.add(one)
+    this.#publish()
+    await this.#settle(one, () => this.#api.markAll(upTo))
+  }
+
+  /**
+   * What a page noticed: it came to the front, or the network came or went.
+   * @param {boolean} [isOnline]
+   */
+  wake(isOnline = this.#isOnline) {
+    const came = isOnline && !this.#isOnline
+    this.#isOnline = isOnline
+    if (!isOnline) {
+      if (this.#isOffline && this.#connection !== 'closed') this.#show('offline')
+      return
+    }
+    // A stream that was open before the network went is as good as dead; so is a silent one,
+    // whose timer may have slept with the page.
+    if (came) this.#giveUp('online')
+    else this.#checkSilence()
+    if (Date.now() >= this.#notBefore && this.#connection !== 'closed') this.#wake()
+  }
+
+  /** A host that is this machine can be reached without a network. */
+  get #isOffline() {
+    const { hostname } = new URL(this.#config.url)
+    const isHere = /^(localhost|.*\.localhost|127\.[\d.]+|\[::1\])$/.test(hostname)
+    return !this.#isOnline && !isHere
+  }
+
+  async #run() {
+    this.#watchExpiry()
+    while (!this.#isClosed) {
+      try {
+        if (this.#isStale) await this.#load('first')
+        this.#tell('loss', this.#loss)
+        this.#loss = null
+        await this.#follow()
+        await this.#pause(this.#wait(null))
+      } catch (error) {
+        if (this.#isClosed) return
+        const refused = asError(error)
+        this.#fail(refused)
+        if (refused.isFinal) await this.#pause(null, 'closed')
+        else await this.#pause(this.#wait(refused))
+      }
+    }
+  }
+
+  /** Reads the stream until it ends or is given up (`#why`); throws where it can't be opened. */
+  async #follow() {
+    const stream = (this.#stream = new AbortController())
+    // The user notices nothing of a new token.
+    if (this.#why !== 'renewed' && this.#why !== 'token-expired') this.#show('connecting')
+    this.#why = ''
+    this.#heardAt = Date.now()
+    const parser = new EventStreamParser(
+      (event) => this.#take(event),
+      (retry) => (this.#retry = retry),
+    )
+    try {
+      const body = await this.#api.stream(this.#model.cursor, stream)
+      this.#watchSilence()
+      this.#watchToken()
+      const reader = body.getReader()
+      for (;;) {
+        const { done, value } = await reader.read()
+        if (done || stream.signal.aborted) break
+        this.#heardAt = Date.now()
+        parser.feed(value)
+        if (this.#connection === 'offline') this.#show('open')
+        this.#publish()
+      }
+    } catch (error) {
+      // That it broke, or was aborted here, is the end of it; anything else is to be told.
+      const isRefused = error instanceof MercurioError || error instanceof SyntaxError
+      if (isRefused && this.#why === '') throw error
+    } finally {
+      stream.abort()
+      this.#stream = null
+      clearTimeout(this.#timers.silence)
+      clearTimeout(this.#timers.renewal)
+    }
+    if (this.#why === 'token-expired') await this.#replaceToken()
+  }
+
+  /**
+   * How long to wait before the next stream.
+   * @param {MercurioError | null} refused
+   */
+  #wait(refused) {
+    const now = Date.now()
+    if (refused === null && AT_ONCE.includes(this.#why) && now - this.#hurriedAt > 1000) {
+      this.#hurriedAt = now
+      return 0
+    }
+    // The server has spread these itself.
+    if (refused === null && this.#why === 'shutdown') return this.#retry
+    const most = Math.min(RETRY_MAX, this.#retry * 2 ** this.#attempts)
+    this.#attempts += 1
+    this.#notBefore = now + (refused?.retryAfter ?? 0)
+    return (refused?.retryAfter ?? 0) + Math.random() * most
+  }
+
+  /**
+   * @param {number | null} milliseconds  null: until somebody wakes it
+   * @param {Connection} as
+   */
+  async #pause(milliseconds, as = this.#isOffline ? 'offline' : 'waiting') {
+    if (this.#isClosed || milliseconds === 0) return
+    this.#show(as)
+    await new Promise((resolve) => {
+      this.#wake = () => resolve(undefined)
+      if (milliseconds === null) return
+      setTimeout(() => this.#isOffline || resolve(undefined), milliseconds)
+    })
+    this.#wake = () => {}
+  }
+
+  /** @param {import('./sse.js').ServerEvent} event */
+  #take({ type, data, id }) {
+    // What comes behind the decision to give up is read again.
+    if (this.#why !== '') return
+    const cursor = Number(id)
+    const said = JSON.parse(data)
+    if (type === 'closing') this.#why = said.reason
+    else if (type === 'opened') this.#opened(cursor, said)
+    else if (type === 'read-state') {
+      const at = new Date().toISOString()
+      this.#change({ kind: 'marks', cursor, marks: said, at })
+      this.#tell('read-state', said)
+    } else if (type === 'message') {
+      if (said.clientID !== this.#model.clientID) return this.#otherUser()
+      const before = this.#model.items
+      this.#change({ kind: 'notification', cursor, notification: Object.freeze(said) })
+      if (this.#model.items !== before) this.#tell('notification', said)
+    }
+    if (this.#why === '' && id !== '') this.#model = { ...this.#model, cursor }
+  }
+
+  /**
+   * @param {number} cursor
+   * @param {{ complete: boolean, oldest: number, cursor: number, unreadCount: number }} opened
+   */
+  #opened(cursor, opened) {
+    if (!opened.complete) {
+      this.#loss = { oldest: opened.oldest }
+      this.#isStale = true
+      return this.#giveUp('loss')
+    }
+    this.#model = { ...this.#model, cursor }
+    this.#change({ kind: 'count', cursor: opened.cursor, unreadCount: opened.unreadCount })
+    this.#attempts = 0
+    this.#error = null
+    this.#show('open')
+  }
+
+  /** @param {Change} change */
+  #change(change) {
+    for (const journal of this.#journals) journal.push(change)
+    this.#model = withChange(this.#model, change, this.#isWanted)
+    if (change.kind === 'notification') this.#watchExpiry()
+  }
+
+  /** @param {string} why */
+  #giveUp(why) {
+    this.#why ||= why
+    this.#stream?.abort()
+  }
+
+  /** The token or the cookie has become another user's. */
+  #otherUser() {
+    this.#model = nothing
+    this.#isStale = true
+    this.#pending.clear()
+    this.#giveUp('user')
+    this.#wake()
+    this.#publish()
+  }
+
+  /**
+   * One after the other: where a page begins depends on the one before.
+   * @param {'first' | 'more' | 'count'} kind
+   */
+  #load(kind) {
+    const load = this.#loads.then(() => this.#loadNow(kind))
+    this.#loads = load.catch(() => {})
+    return load
+  }
+
+  /** @param {'first' | 'more' | 'count'} kind */
+  async #loadNow(kind) {
+    const token = kind === 'more' ? this.#model.nextPageToken : ''
+    if (this.#isClosed || (kind === 'more' && token === '')) return
+    const isShown = kind !== 'count'
+    /** @type {Change[]} */
+    const journal = []
+    this.#journals.add(journal)
+    try {
+      this.#loading += Number(isShown)
+      if (isShown) this.#publish()
+      const page = await this.#api.page(isShown ? this.#config.pageSize : 1, token)
+      page.notifications.forEach(Object.freeze)
+      const { clientID } = this.#model
+      if (kind !== 'first' && clientID !== page.clientID) return this.#otherUser()
+      if (clientID !== null && clientID !== page.clientID) this.#otherUser()
+      const { cursor } = this.#model
+      this.#model = withPage(this.#model, page, kind, journal, this.#isWanted)
+      // What the page has before the stream did arrives with the page.
+      const isNew = (/** @type {Notification} */ one) => one.notificationID > cursor
+      const arrived = this.#isStale || kind !== 'first' ? [] : page.notifications.filter(isNew)
+      for (const one of arrived.reverse()) this.#tell('notification', one)
+      if (kind === 'first' && this.#isStale) {
+        this.#model = { ...this.#model, cursor: page.cursor }
+        this.#isStale = false
+      }
+      this.#watchExpiry()
+    } finally {
+      this.#journals.delete(journal)
+      this.#loading -= Number(isShown)
+      this.#publish()
+    }
+  }
+
+  /**
+   * Sends a mark that is shown already. Once it is answered, what is shown is what the server has:
+   * the mark, and whatever the stream has said since.
+   * @param {{ marks: Marks, at: string }} one
+   * @param {() => Promise<void>} send
+   */
+  async #settle(one, send) {
+    /** @type {Change[]} */
+    const journal = []
+    this.#journals.add(journal)
+    try {
+      await send()
+      let items = marked(this.#model.items, one.marks, one.at)
+      for (const change of journal) {
+        if (change.kind === 'marks') items = marked(items, change.marks, change.at)
+      }
+      this.#model = { ...this.#model, items }
+      // Otherwise the stream tells the count.
+      if (this.#connection !== 'open') void this.#load('count').catch(() => {})
+    } finally {
+      this.#journals.delete(journal)
+      this.#pending.delete(one)
+      this.#publish()
+    }
+  }
+
+  async #newToken() {
+    const before = this.#tokens.current
+    const token = await this.#host.token()
+    if (before !== '' && identity(before) !== identity(token)) this.#otherUser()
+    return token
+  }
+
+  async #replaceToken() {
+    if (!this.#config.hasToken) return
+    const before = this.#tokens.current
+    const token = await this.#tokens.renew()
+    if (this.#config.auth === 'cookie' || token !== before) return
+    throw new MercurioError('token-expired', 'getToken gave the token that has expired again')
+  }
+
+  /** Before the token expires, the stream is opened anew with the next one. */
+  #watchToken() {
+    const before = this.#tokens.current
+    const wait = renewIn(before, Date.now())
+    if (wait === null || !this.#config.hasToken) return
+    const stream = this.#stream
+    this.#timers.renewal = setTimeout(async () => {
+      // Where this fails, the gateway's `closing` comes next.
+      const token = await this.#tokens.renew().catch(() => before)
+      if (this.#stream !== stream) return
+      if (token === before) this.#watchToken()
+      else this.#giveUp('renewed')
+    }, wait)
+  }
+
+  #watchSilence() {
+    const left = this.#heardAt + this.#silence - Date.now()
+    this.#timers.silence = setTimeout(
+      () => {
+        this.#checkSilence()
+        if (this.#why === '') this.#watchSilence()
+      },
+      Math.max(left, 0),
+    )
+  }
+
+  #checkSilence() {
+    const isSilent = Date.now() - this.#heardAt >= this.#silence
+    if (isSilent && this.#stream !== null) this.#giveUp('silent')
+  }
+
+  get #silence() {
+    return HEARTBEATS * this.#config.heartbeat
+  }
+
+  /** What expires is taken away when it is due; the server says what the count is then. */
+  #watchExpiry() {
+    clearTimeout(this.#timers.expiry)
+    const due = nextExpiry(this.#model)
+    if (due === Infinity || this.#isClosed) return
+    const wait = Math.min(Math.max(due - Date.now(), 0), LONGEST)
+    this.#timers.expiry = setTimeout(() => {
+      const before = this.#model
+      this.#model = withoutExpired(before, Date.now())
+      this.#watchExpiry()
+      if (this.#model === before) return
+      this.#publish()
+      void this.#load('count').catch(() => {})
+    }, wait)
+  }
+
+  /** @param {MercurioError} refused */
+  #fail({ code, message }) {
+    this.#error = { code, message }
+  }
+
+  /** @param {Connection} connection */
+  #show(connection) {
+    this.#connection = connection
+    this.#publish()
+  }
+
+  /**
+   * @param {string} name
+   * @param {unknown} detail  null: nothing to tell
+   */
+  #tell(name, detail) {
+    if (detail !== null) this.#events.push({ name, detail })
+  }
+
+  #publish() {
+    let items = this.#model.items
+    for (const { marks, at } of this.#pending) items = marked(items, marks, at)
+    const events = this.#events
+    this.#events = []
+    const view = {
+      notifications: items,
+      unreadCount: this.#model.unreadCount,
+      connection: this.#connection,
+      hasMore: this.#model.nextPageToken !== '',
+      loading: this.#loading > 0,
+      error: this.#error,
+    }
+    this.#host.publish(view, events, this.#model)
+  }
+}
+
+/** @param {unknown} error */
+function asError(error) {
+  if (error instanceof MercurioError) return error
+  return new MercurioError('internal', error instanceof Error ? error.message : String(error))
+}
