@@ -49,4 +49,8 @@ export default [
       'prefer-const': 'error',
     },
   },
+  {
+    files: ['**/*.test.js'],
+    languageOptions: { globals: { Buffer: 'readonly', performance: 'readonly' } },
+  },
 ]
