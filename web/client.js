@@ -59,6 +59,8 @@ export class Inbox extends EventTarget {
   #model
   /** @type {import('./client/links.js').Link | undefined} */
   #link
+  /** The last notification that was told as having arrived. */
+  #newest = 0
   /** The hub knows of this tab. */
   #isJoined = false
   #isClosed = false
@@ -253,12 +255,26 @@ export class Inbox extends EventTarget {
     }
     this.#model = model.clientID === null ? undefined : model
     this.#set({ ...view, notifications })
-    for (const { name, detail } of events) this.#dispatch(name, detail)
+    for (const { name, detail } of events) this.#tell(name, detail)
     if (model.clientID !== null || view.connection === 'closed') this.#isReady()
     if (isFirst && !this.#isJoined) {
       this.#isJoined = true
       for (const { call } of this.#calls.values()) this.#link?.post(call)
     }
+  }
+
+  /**
+   * Each notification is told once, also where a hub took over that did not know of the last ones.
+   * @param {string} name
+   * @param {any} detail
+   */
+  #tell(name, detail) {
+    if (name === 'loss') this.#newest = 0
+    if (name === 'notification') {
+      if (detail.notificationID <= this.#newest) return
+      this.#newest = detail.notificationID
+    }
+    this.#dispatch(name, detail)
   }
 
   /** @param {State} state */

@@ -35,6 +35,7 @@
 //! | [`ledger`] | what was acknowledged, and publishers that try again until it is |
 //! | [`verify`] | history, feed, counts and idempotency of a store against the ledger |
 //! | [`mount`] | file systems to fill up, or to cut the power of |
+//! | [`browser`] | pages of a real Chromium or Firefox |
 //! | [`tokens`] | tokens made from claims, good and bad |
 //! | [`tools`] | grpcurl, node, chromium; the lock of heavy tests |
 //! | [`wait`] | [`within`](wait::within) and [`eventually`](wait::eventually) |
@@ -50,6 +51,7 @@
 //!   ([`tools::notice`]); under `tests/run` a missing tool fails it.
 
 pub mod binary;
+pub mod browser;
 pub mod grpc;
 pub mod http;
 pub mod ledger;

@@ -31,3 +31,4 @@ mod slow_reader;
 mod soak;
 mod stream;
 mod subscribe;
+mod web;

@@ -100,20 +100,26 @@ export function leaderLink(line) {
   let isClosed = false
   /** @type {Hub | null} */
   let hub = null
+  /** Its tab: what one that is gone has said last may come after what the next says first. */
+  let leader = ''
   let release = () => {}
   /** @type {Set<string>} */
   const followers = new Set()
 
   channel.onmessage = ({ data: { to, from, message } }) => {
-    if (to === line.id) line.receive(message)
-    else if (to === 'all') line.onHub()
-    else if (to === 'leader' && hub !== null) {
+    if (to === line.id) {
+      leader ||= from
+      if (from === leader) line.receive(message)
+    } else if (to === 'all') {
+      leader = from
+      line.onHub()
+    } else if (to === 'leader' && hub !== null) {
       if (!followers.has(from)) {
         followers.add(from)
         void whenGone(from).then(() => hub?.leave(from))
       }
       const post = (/** @type {ToTab} */ told) => {
-        if (!isClosed) channel.postMessage({ to: from, message: told })
+        if (!isClosed) channel.postMessage({ to: from, from: line.id, message: told })
       }
       void hub.receive({ id: from, post }, message)
     }
@@ -125,7 +131,8 @@ export function leaderLink(line) {
     const { config, token } = line.hello()
     const model = line.model()
     hub = new Hub(config, model === undefined ? { token } : { token, model })
-    channel.postMessage({ to: 'all' })
+    leader = line.id
+    channel.postMessage({ to: 'all', from: line.id })
     line.onHub()
   })
   queueMicrotask(line.onHub)
