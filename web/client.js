@@ -161,11 +161,11 @@ export class Inbox extends EventTarget {
   #open([manner, ...others]) {
     if (this.#isClosed) return
     this.#isJoined = false
-    const { url, user, auth, topics } = this.#config
+    const { url, user, auth, topics, hasToken } = this.#config
     const whose = this.#token === '' ? '' : identity(this.#token)
     const line = {
       id: this.#id,
-      key: JSON.stringify([url, user, auth, topics, whose]),
+      key: JSON.stringify([url, user, auth, topics, hasToken, whose]),
       hello: () => this.#hello(),
       receive: (/** @type {ToTab} */ message) => void this.#receive(message),
       onHub: () => this.#join(),
