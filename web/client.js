@@ -6,6 +6,7 @@
 //   inbox.addEventListener('change', () => show(inbox.state))
 
 import { MercurioError } from './client/api.js'
+import { InboxEvents } from './client/events.js'
 import { failure, revived } from './client/hub.js'
 import { leaderLink, ownLink, workerLink } from './client/links.js'
 import { settled } from './client/options.js'
@@ -16,6 +17,7 @@ import { ask, identity } from './client/tokens.js'
  * @typedef {import('./client/model.js').Notification} Notification
  * @typedef {import('./client/session.js').Connection} Connection
  * @typedef {import('./client/session.js').View} State
+ * @typedef {import('./client/events.js').Events} Events
  * @typedef {import('./client/options.js').Options} Options
  * @typedef {import('./client/hub.js').ToHub} ToHub
  * @typedef {import('./client/hub.js').ToTab} ToTab
@@ -35,11 +37,9 @@ export function connect(options = {}) {
 const TOKEN_RETRY_MAX = 30_000
 
 /**
- * A user's notifications. Events, with their `detail`: `change` (the state), `notification` (one
- * that arrived), `read-state`, `loss` ({ oldest }: the history was loaded anew), `error`
- * ({ code, message }), `connection` (its state).
+ * A user's notifications. An EventTarget; its events are those of `client/events.js`.
  */
-export class Inbox extends EventTarget {
+export class Inbox extends InboxEvents {
   #options
   #config
   #id = newId()

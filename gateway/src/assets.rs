@@ -25,6 +25,7 @@ macro_rules! web {
 const ASSETS: &[Asset] = &[
     web!("/client.js", SCRIPT),
     web!("/client/api.js", SCRIPT),
+    web!("/client/events.js", SCRIPT),
     web!("/client/hub.js", SCRIPT),
     web!("/client/links.js", SCRIPT),
     web!("/client/model.js", SCRIPT),

@@ -6,7 +6,7 @@
 //   {"id", "do": "go", "page": P, "url": U}                   leaves it for another address, or reloads it
 //   {"id", "do": "close", "page": P}
 //   {"id", "do": "offline", "context": C, "value": bool}
-//   {"id", "do": "serve", "context": C, "url": U, "html": H, "headers": {…}}   answers this address with this
+//   {"id", "do": "serve", "context": C, "url": U, "kind", "body", "headers"}   answers this address with this
 //   {"id", "do": "screenshot", "page": P, "path": F}
 // usage: node pages.mjs chromium|firefox EXECUTABLE [ARGUMENT…]
 
@@ -67,8 +67,8 @@ const verbs = {
   async offline({ context: name, value }) {
     await (await context(name)).setOffline(value);
   },
-  async serve({ context: name, url, html, headers }) {
-    const answer = { body: html, contentType: "text/html; charset=utf-8", headers };
+  async serve({ context: name, url, kind, body, headers }) {
+    const answer = { body, headers: { "content-type": `${kind}; charset=utf-8`, ...headers } };
     await (await context(name)).route(url, (route) => route.fulfill(answer));
   },
   async screenshot({ page, path }) {

@@ -88,10 +88,11 @@ impl Browser {
             .await;
     }
 
-    /// Answers an address with this page (Chromium): the fixture's, at the origin under test.
-    pub async fn serve(&self, context: &str, url: &str, html: &str, headers: Value) {
+    /// Answers an address with this, for a context's pages (Chromium): the fixture's own files, at the
+    /// origin under test.
+    pub async fn serve(&self, context: &str, url: &str, kind: &str, body: &str, headers: Value) {
         let request = json!({
-            "do": "serve", "context": context, "url": url, "html": html, "headers": headers
+            "do": "serve", "context": context, "url": url, "kind": kind, "body": body, "headers": headers
         });
         self.ask(request).await;
     }

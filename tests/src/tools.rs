@@ -40,6 +40,19 @@ pub fn browser() -> Option<PathBuf> {
     None
 }
 
+/// The client's folder with its development tools in its node_modules. `None` as for [`tool`].
+pub fn web() -> Option<PathBuf> {
+    let folder = crate::binary::repository().join("web");
+    if folder
+        .join("node_modules/typescript/package.json")
+        .is_file()
+    {
+        return Some(folder);
+    }
+    missing("typescript is not installed (tests/run installs it)");
+    None
+}
+
 /// Fails, or says that the test is skipped.
 fn missing(what: &str) {
     let required = std::env::var_os("MERCURIO_TESTS_TOOLS").is_some_and(|v| v == "required");

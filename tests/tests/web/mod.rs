@@ -2,6 +2,7 @@
 
 mod client;
 mod failures;
+mod package;
 mod served;
 mod sharing;
 mod tokens;
@@ -23,8 +24,8 @@ window.unread = () => inbox.state.notifications.filter((one) => !one.readAt).map
 window.told = (name) => log.filter(([type]) => type === name).map(([, detail]) => detail)
 window.arrived = () => told('notification').map((one) => one.notificationID)
 window.about = () => ({ ...inbox.state, notifications: ids(), unread: unread(), log: log.slice(-30), asked })
-window.start = async ({ tokens, ...options }) => {
-  const { connect } = await import('/client.js')
+window.start = async ({ tokens, module = '/client.js', ...options }) => {
+  const { connect } = await import(module)
   if (tokens) options.getToken = async () => tokens[Math.min(asked++, tokens.length - 1)]
   window.inbox = connect(options)
   for (const name of ['notification', 'read-state', 'loss', 'error', 'connection']) {
