@@ -5,13 +5,15 @@
 //   const inbox = connect({ getToken: async () => (await fetch('/token')).text() })
 //   inbox.addEventListener('change', () => show(inbox.state))
 
-import { MercurioError } from './client/api.js'
+import { Api, MercurioError } from './client/api.js'
 import { InboxEvents } from './client/events.js'
 import { failure, revived } from './client/hub.js'
 import { leaderLink, ownLink, workerLink } from './client/links.js'
+import { Mirror } from './client/mirror.js'
 import { settled } from './client/options.js'
 import { hasLocks, hold, newId } from './client/tabs.js'
-import { ask, identity } from './client/tokens.js'
+import { Tokens, ask } from './client/tokens.js'
+import { Waits } from './client/waits.js'
 
 /**
  * @typedef {import('./client/model.js').Notification} Notification
@@ -33,8 +35,10 @@ export function connect(options = {}) {
   return new Inbox(options)
 }
 
-/** The longest wait before `getToken` is asked again at the start. */
-const TOKEN_RETRY_MAX = 30_000
+/** How tabs share a connection, the best first. @typedef {'worker' | 'leader' | 'none'} Manner */
+
+/** @type {Manner[]} */
+const MANNERS = ['worker', 'leader', 'none']
 
 /**
  * A user's notifications. An EventTarget; its events are those of `client/events.js`.
@@ -44,19 +48,7 @@ export class Inbox extends InboxEvents {
   #config
   #id = newId()
   #token = ''
-  /** @type {State} */
-  #state = Object.freeze({
-    notifications: Object.freeze([]),
-    unreadCount: 0,
-    connection: 'connecting',
-    hasMore: false,
-    loading: true,
-    error: null,
-  })
-  /** @type {Map<number, Notification>} */
-  #known = new Map()
-  /** @type {import('./client/hub.js').Update['model'] | undefined} */
-  #model
+  #mirror = new Mirror()
   /** @type {import('./client/links.js').Link | undefined} */
   #link
   /** The last notification that was told as having arrived. */
@@ -68,6 +60,7 @@ export class Inbox extends InboxEvents {
   #calls = new Map()
   #callCount = 0
   #release = () => {}
+  #wake = () => {}
   #isReady = () => {}
 
   /**
@@ -81,12 +74,13 @@ export class Inbox extends InboxEvents {
     super()
     this.#options = options
     this.#config = settled(options)
+    this.#listen(true)
     void this.#begin()
   }
 
   /** What is known now. Frozen; a change replaces it. */
   get state() {
-    return this.#state
+    return this.#mirror.state
   }
 
   /** Loads the page behind what is loaded. */
@@ -111,6 +105,7 @@ export class Inbox extends InboxEvents {
 
   /** Loads the history anew; goes on where the client had given up. */
   reload() {
+    this.#wake()
     return this.#call('reload')
   }
 
@@ -122,62 +117,99 @@ export class Inbox extends InboxEvents {
     this.#link?.close()
     this.#release()
     this.#refuseCalls()
-    this.#set({ ...this.#state, connection: 'closed' })
+    this.#wake()
+    this.#set({ connection: 'closed' })
     this.#isReady()
   }
 
   async #begin() {
-    const { getToken } = this.#options
-    if (this.#config.auth !== 'cookie' && getToken) await this.#firstToken(getToken)
-    const release = await hold(this.#id)
-    if (this.#isClosed) return release()
-    this.#release = release
     const { sharing = 'auto' } = this.#options
-    this.#open(sharing === 'auto' ? ['worker', 'leader', 'none'] : [sharing])
-    if (!this.#isClosed) this.#listen(true)
+    let manners = sharing === 'auto' ? MANNERS : [sharing]
+    try {
+      const release = await hold(this.#id)
+      if (this.#isClosed) return release()
+      this.#release = release
+    } catch {
+      // A sandboxed frame may not; nothing can be shared with it.
+      manners = ['none']
+    }
+    await this.#join(manners)
   }
 
   /**
-   * Whose hub this tab joins depends on whom its token is for.
-   * @param {() => Promise<string>} getToken
+   * Whose hub this tab joins depends on who the user is.
+   * @param {Manner[]} manners
    */
-  async #firstToken(getToken) {
-    for (let wait = 1000; !this.#isClosed; wait = Math.min(wait * 2, TOKEN_RETRY_MAX)) {
+  async #join(manners) {
+    const { user } = this.#config
+    const isKnown = user !== 'me' || manners[0] === 'none'
+    const clientID = isKnown ? user : await this.#whoami()
+    if (!this.#isClosed) this.#open(manners, clientID)
+  }
+
+  /** The user's id, as the gateway has it; asked for until it answers. */
+  async #whoami() {
+    const tokens = new Tokens(() => this.#getToken(), this.#token)
+    const api = new Api(this.#config, tokens)
+    const waits = new Waits()
+    while (!this.#isClosed) {
       try {
-        this.#token = await ask(getToken)
-        return
+        const { clientID } = await api.page(1, '')
+        this.#token = tokens.current
+        return clientID
       } catch (error) {
         const { code, message } = failure(error)
-        this.#set({ ...this.#state, connection: 'waiting', error: { code, message } })
-        await new Promise((resolve) => setTimeout(resolve, wait * (0.5 + Math.random() / 2)))
+        const isFinal = error instanceof MercurioError && error.isFinal
+        const connection = isFinal ? 'closed' : 'waiting'
+        this.#set({ connection, error: { code, message }, loading: false })
+        if (isFinal) this.#isReady()
+        await new Promise((resolve) => {
+          this.#wake = () => resolve(undefined)
+          if (!isFinal) setTimeout(resolve, waits.afterRefusal(0))
+        })
+        this.#wake = () => {}
       }
     }
+    return ''
+  }
+
+  async #getToken() {
+    const { getToken } = this.#options
+    if (this.#config.auth !== 'cookie') return ask(getToken)
+    // It renews the cookie; what it gives is of no interest.
+    await ask(async () => `${await getToken?.()}.`)
+    return ''
   }
 
   /**
    * Opens the first of these that works here.
-   * @param {('worker' | 'leader' | 'none')[]} manners
+   * @param {Manner[]} manners
+   * @param {string} clientID
    */
-  #open([manner, ...others]) {
+  #open([manner, ...others], clientID) {
     if (this.#isClosed) return
     this.#isJoined = false
-    const { url, user, auth, topics, hasToken } = this.#config
-    const whose = this.#token === '' ? '' : identity(this.#token)
+    const { url, auth, topics, hasToken } = this.#config
+    const fail = (/** @type {unknown} */ error) => {
+      this.#link?.close()
+      if (others.length > 0) return this.#open(others, clientID)
+      const { message } = failure(error)
+      this.close()
+      this.#set({ error: { code: 'sharing-unavailable', message } })
+    }
     const line = {
       id: this.#id,
-      key: JSON.stringify([url, user, auth, topics, hasToken, whose]),
+      key: JSON.stringify([url, clientID, auth, topics, hasToken]),
       hello: () => this.#hello(),
       receive: (/** @type {ToTab} */ message) => void this.#receive(message),
-      onHub: () => this.#join(),
-      model: () => this.#model && { ...this.#model, items: this.#state.notifications },
+      onHub: () => this.#greet(),
+      model: () => this.#mirror.model,
     }
     try {
       if (manner === 'worker') {
         if (!('SharedWorker' in globalThis)) throw new Error('there is no SharedWorker here')
-        this.#link = workerLink(line, this.#options.workerUrl, () => {
-          this.#link?.close()
-          this.#fail(others, new Error('the SharedWorker can’t be started'))
-        })
+        const missing = new Error('the SharedWorker can’t be started')
+        this.#link = workerLink(line, this.#options.workerUrl, () => fail(missing))
       } else if (manner === 'leader') {
         if (!hasLocks) throw new Error('there are no Web Locks here')
         this.#link = leaderLink(line)
@@ -185,19 +217,8 @@ export class Inbox extends InboxEvents {
         this.#link = ownLink(line)
       }
     } catch (error) {
-      this.#fail(others, error)
+      fail(error)
     }
-  }
-
-  /**
-   * @param {('worker' | 'leader' | 'none')[]} others
-   * @param {unknown} error
-   */
-  #fail(others, error) {
-    if (others.length > 0) return this.#open(others)
-    const { message } = failure(error)
-    this.close()
-    this.#set({ ...this.#state, error: { code: 'sharing-unavailable', message } })
   }
 
   /** @returns {ToHub & { type: 'hello' }} */
@@ -206,7 +227,7 @@ export class Inbox extends InboxEvents {
     return { type: 'hello', config: this.#config, token: this.#token, isOnline: onLine }
   }
 
-  #join() {
+  #greet() {
     this.#isJoined = false
     if (!this.#isClosed) this.#link?.post(this.#hello())
   }
@@ -215,6 +236,7 @@ export class Inbox extends InboxEvents {
   async #receive(message) {
     if (this.#isClosed) return
     if (message.type === 'update') this.#update(message)
+    else if (message.type === 'rejoin') this.#rejoin()
     else if (message.type === 'result') {
       const call = this.#calls.get(message.id)
       this.#calls.delete(message.id)
@@ -231,32 +253,33 @@ export class Inbox extends InboxEvents {
    * @returns {Promise<ToHub & { type: 'token' }>}
    */
   async #answer(id) {
-    const { getToken } = this.#options
     try {
-      // By cookie it renews the cookie; what it gives is of no interest.
-      if (this.#config.auth === 'cookie') await getToken?.()
-      else this.#token = await ask(getToken)
+      this.#token = await this.#getToken()
       return { type: 'token', id, token: this.#token }
     } catch (error) {
       return { type: 'token', id, error: failure(error) }
     }
   }
 
+  /** The user is another one now; nobody is shown what was the first one's. */
+  #rejoin() {
+    this.#link?.close()
+    this.#link = undefined
+    this.#isJoined = false
+    this.#newest = 0
+    this.#mirror.clear()
+    this.#set({})
+    const { sharing = 'auto' } = this.#options
+    void this.#join(sharing === 'auto' ? MANNERS : [sharing])
+  }
+
   /** @param {import('./client/hub.js').Update} update */
-  #update({ isFirst, view, ids, changed, events, model }) {
-    if (isFirst) this.#known.clear()
-    else if (!this.#isJoined) return
-    for (const one of changed) this.#known.set(one.notificationID, Object.freeze(one))
-    let { notifications } = this.#state
-    if (ids) {
-      const found = ids.map((id) => this.#known.get(id))
-      notifications = /** @type {Notification[]} */ (Object.freeze(found))
-      this.#known = new Map(notifications.map((one) => [one.notificationID, one]))
-    }
-    this.#model = model.clientID === null ? undefined : model
-    this.#set({ ...view, notifications })
+  #update(update) {
+    const { isFirst, events, model } = update
+    if (!isFirst && !this.#isJoined) return
+    this.#set(() => this.#mirror.take(update))
     for (const { name, detail } of events) this.#tell(name, detail)
-    if (model.clientID !== null || view.connection === 'closed') this.#isReady()
+    if (model.clientID !== null || this.state.connection === 'closed') this.#isReady()
     if (isFirst && !this.#isJoined) {
       this.#isJoined = true
       for (const { call } of this.#calls.values()) this.#link?.post(call)
@@ -277,10 +300,12 @@ export class Inbox extends InboxEvents {
     this.#dispatch(name, detail)
   }
 
-  /** @param {State} state */
-  #set(state) {
-    const before = this.#state
-    this.#state = Object.freeze(state)
+  /** @param {Partial<State> | (() => void)} change */
+  #set(change) {
+    const before = this.state
+    if (typeof change === 'function') change()
+    else this.#mirror.set(change)
+    const { state } = this
     this.#dispatch('change', state)
     if (state.connection !== before.connection) this.#dispatch('connection', state.connection)
     if (state.error && state.error.code !== before.error?.code) this.#dispatch('error', state.error)
@@ -341,8 +366,9 @@ export class Inbox extends InboxEvents {
   #onPage = (event) => {
     if (event.type === 'pagehide') this.#link?.post({ type: 'bye' })
     else if (event.type === 'pageshow') {
-      if (/** @type {PageTransitionEvent} */ (event).persisted) this.#join()
+      if (/** @type {PageTransitionEvent} */ (event).persisted) this.#greet()
     } else if (event.type !== 'visibilitychange' || document.visibilityState === 'visible') {
+      if (this.state.connection !== 'closed') this.#wake()
       this.#link?.post({ type: 'wake', isOnline: navigator.onLine })
     }
   }

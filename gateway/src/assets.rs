@@ -28,12 +28,15 @@ const ASSETS: &[Asset] = &[
     web!("/client/events.js", SCRIPT),
     web!("/client/hub.js", SCRIPT),
     web!("/client/links.js", SCRIPT),
+    web!("/client/mirror.js", SCRIPT),
     web!("/client/model.js", SCRIPT),
     web!("/client/options.js", SCRIPT),
     web!("/client/session.js", SCRIPT),
     web!("/client/sse.js", SCRIPT),
+    web!("/client/stream.js", SCRIPT),
     web!("/client/tabs.js", SCRIPT),
     web!("/client/tokens.js", SCRIPT),
+    web!("/client/waits.js", SCRIPT),
     web!("/client/worker.js", SCRIPT),
 ];
 

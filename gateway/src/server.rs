@@ -164,6 +164,11 @@ fn cors(origins: &[String]) -> Result<CorsLayer, ServeError> {
             HeaderName::from_static("last-event-id"),
             HeaderName::from_static("x-request-id"),
         ])
+        .expose_headers([
+            header::RETRY_AFTER,
+            HeaderName::from_static("mercurio-heartbeat"),
+            REQUEST_ID,
+        ])
         .max_age(Duration::from_secs(3600));
     if origins.iter().any(|origin| origin == "*") {
         return Ok(layer.allow_origin(AllowOrigin::any()));

@@ -92,8 +92,8 @@ export class Api {
   }
 
   /**
-   * The stream after a cursor; its body is still to be read. All topics: those that are not
-   * wanted are counted too.
+   * The stream after a cursor, its body still to be read, and the milliseconds between heartbeats
+   * where the gateway says them. All topics: those that are not wanted are counted too.
    * @param {number} cursor
    * @param {AbortController} ending  ends it
    */
@@ -104,7 +104,10 @@ export class Api {
     const headers = { ...(inQuery ? {} : { 'last-event-id': String(cursor) }) }
     const answer = await this.#send('/stream', query, { headers }, ending)
     const type = answer.headers.get('content-type') ?? 'nothing'
-    if (answer.body !== null && type.startsWith('text/event-stream')) return answer.body
+    if (answer.body !== null && type.startsWith('text/event-stream')) {
+      const heartbeat = Number(answer.headers.get('mercurio-heartbeat')) || null
+      return { body: answer.body, heartbeat }
+    }
     ending.abort()
     throw new MercurioError('unreachable', `the stream is ${type}, not text/event-stream`)
   }

@@ -3,7 +3,7 @@
 //
 //   a tab says             hello (config, token, online)   call (id, method, args)
 //                          token (id, token | error)       wake (online)   bye
-//   a tab is told          update (what changed)   result (id, error)   token? (id)
+//   a tab is told          update (what changed)   result (id, error)   token? (id)   rejoin
 
 import { MercurioError } from './api.js'
 import { nothing } from './model.js'
@@ -36,7 +36,8 @@ import { Session } from './session.js'
 
 /** @typedef {Update
  *   | { type: 'result', id: number, error?: Failure }
- *   | { type: 'token?', id: number }} ToTab */
+ *   | { type: 'token?', id: number }
+ *   | { type: 'rejoin' }} ToTab */
 
 /** @typedef {{ id: string, post: (message: ToTab) => void }} Tab */
 
@@ -48,7 +49,6 @@ export class Hub {
   #tabs = new Map()
   /** Tabs that were given the state. @type {Set<string>} */
   #shown = new Set()
-  #config
   #session
   #onEmpty
   /** @type {View} */
@@ -64,25 +64,27 @@ export class Hub {
   /** @type {Map<number, { tab: string, settle: (message: ToHub & { type: 'token' }) => void }>} */
   #asked = new Map()
   #asks = 0
+  #isStarted = false
+  #takesOver
+  /** Its user has changed. */
+  #isOver = false
 
   /**
    * @param {import('./api.js').Config} config
    * @param {{ token: string, model?: import('./model.js').Model, onEmpty?: () => void }} known
    */
   constructor(config, { token, model, onEmpty = () => {} }) {
-    this.#config = config
     this.#onEmpty = onEmpty
     this.#session = new Session(
       config,
       {
         token: () => this.#askTabs(),
+        onOtherUser: () => this.#sendAway(),
         publish: (view, events, model) => this.#publish(view, events, model),
       },
       model === undefined ? { token } : { token, model },
     )
-    this.#session.start()
-    // Marks that were not confirmed when another led may have been refused.
-    if (model) void this.#session.reload().catch(() => {})
+    this.#takesOver = model !== undefined
   }
 
   close() {
@@ -95,13 +97,10 @@ export class Hub {
    */
   async receive(tab, message) {
     if (message.type === 'hello') {
-      const isKnown = this.#tabs.has(tab.id)
       this.#tabs.set(tab.id, tab)
-      // The cookie may be another user's by now, and this tab theirs.
-      if (!isKnown && this.#config.auth === 'cookie') {
-        await this.#session.recheck().catch(() => {})
-      }
-      if (this.#tabs.has(tab.id)) this.#introduce(tab)
+      this.#start()
+      if (this.#isOver) return tab.post({ type: 'rejoin' })
+      this.#introduce(tab)
       this.#session.wake(message.isOnline)
     } else if (message.type === 'call') {
       tab.post({ type: 'result', id: message.id, ...(await this.#call(message)) })
@@ -112,6 +111,15 @@ export class Hub {
     } else if (message.type === 'bye') {
       this.leave(tab.id)
     }
+  }
+
+  /** With the first tab: there is nobody to be asked for a token before. */
+  #start() {
+    if (this.#isStarted) return
+    this.#isStarted = true
+    this.#session.start()
+    // Marks that were not confirmed when another tab led may have been refused.
+    if (this.#takesOver) void this.#session.reload().catch(() => {})
   }
 
   /**
@@ -180,10 +188,17 @@ export class Hub {
     for (const id of this.#shown) this.#tabs.get(id)?.post(update)
   }
 
+  /** Every tab has to find out whose it is now. */
+  #sendAway() {
+    this.#isOver = true
+    for (const tab of this.#tabs.values()) tab.post({ type: 'rejoin' })
+  }
+
   /** Asks one tab after the other for a token, the newest first: `getToken` is a page's. */
   async #askTabs() {
     let error = { code: 'token-failed', message: 'no page answers', status: 0 }
     for (const tab of [...this.#tabs.values()].reverse()) {
+      if (!this.#tabs.has(tab.id)) continue
       const answer = await this.#askTab(tab)
       if (answer.token !== undefined) return answer.token
       error = answer.error ?? error

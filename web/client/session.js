@@ -12,8 +12,9 @@ import {
   withoutExpired,
   withPage,
 } from './model.js'
-import { EventStreamParser } from './sse.js'
-import { LONGEST, Tokens, identity, renewIn } from './tokens.js'
+import { Stream } from './stream.js'
+import { LONGEST, Tokens } from './tokens.js'
+import { Waits } from './waits.js'
 
 /**
  * @typedef {import('./api.js').Config} Config
@@ -38,16 +39,10 @@ import { LONGEST, Tokens, identity, renewIn } from './tokens.js'
 /**
  * @typedef {object} Host
  * @property {() => Promise<string>} token  asks a page
+ * @property {() => void} onOtherUser  the token or the cookie has become another user's; this is over
  * @property {(view: View, events: { name: string, detail: any }[], model: Model) => void} publish
  */
 
-/** The browser's own wait, until the stream says `retry:`. */
-const RETRY = 3000
-const RETRY_MAX = 60_000
-/** A stream that is silent for so many heartbeats is dead. */
-const HEARTBEATS = 2.5
-/** After these the stream is opened again at once, though not twice in a second. */
-const AT_ONCE = ['renewed', 'token-expired', 'loss', 'user', 'online', 'silent']
 /** Marks under way at once: browsers have six connections to a host. */
 const MARKS_AT_ONCE = 3
 
@@ -63,6 +58,8 @@ export class Session {
   #isStale = true
   /** @type {{ oldest: number } | null} */
   #loss = null
+  /** The token with which the user was last seen to be the same; null: to be seen again. */
+  #checked = /** @type {string | null} */ (null)
 
   /** @type {Connection} */
   #connection = 'connecting'
@@ -79,20 +76,14 @@ export class Session {
   /** @type {Promise<unknown>} */
   #loads = Promise.resolve()
 
-  /** @type {AbortController | null} */
+  /** @type {Stream | null} */
   #stream = null
-  /** Why the stream was given up. */
-  #why = ''
-  #heardAt = 0
-  #retry = RETRY
-  #attempts = 0
-  #hurriedAt = 0
-  #notBefore = 0
+  #waits = new Waits()
   #isOnline = true
   #isClosed = false
   #wake = () => {}
-  /** @type {Record<'expiry' | 'renewal' | 'silence', ReturnType<typeof setTimeout> | undefined>} */
-  #timers = { expiry: undefined, renewal: undefined, silence: undefined }
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #expiryTimer
 
   /**
    * @param {Config} config
@@ -103,7 +94,7 @@ export class Session {
     this.#config = config
     this.#host = host
     this.#isWanted = topicFilter(config.topics)
-    this.#tokens = new Tokens(() => this.#newToken(), token)
+    this.#tokens = new Tokens(host.token, token)
     this.#api = new Api(config, this.#tokens)
     if (model) {
       this.#model = model
@@ -119,10 +110,9 @@ export class Session {
   /** Ends for good. */
   close() {
     this.#isClosed = true
-    for (const timer of Object.values(this.#timers)) clearTimeout(timer)
-    this.#stream?.abort()
+    clearTimeout(this.#expiryTimer)
+    this.#stream?.giveUp('closed')
     this.#wake()
-    this.#show('closed')
   }
 
   /** The next page behind what is loaded. */
@@ -134,11 +124,6 @@ export class Session {
   async reload() {
     await this.#load('first')
     if (this.#connection !== 'open') this.#wake()
-  }
-
-  /** Whether the user is still the same: a cookie may have become another's. */
-  async recheck() {
-    if (!this.#isStale) await this.#load('count')
   }
 
   /**
@@ -190,9 +175,9 @@ export class Session {
     }
     // A stream that was open before the network went is as good as dead; so is a silent one,
     // whose timer may have slept with the page.
-    if (came) this.#giveUp('online')
-    else this.#checkSilence()
-    if (Date.now() >= this.#notBefore && this.#connection !== 'closed') this.#wake()
+    if (came) this.#stream?.giveUp('online')
+    else this.#stream?.checkSilence()
+    if (this.#waits.mayHurry && this.#connection !== 'closed') this.#wake()
   }
 
   /** A host that is this machine can be reached without a network. */
@@ -204,76 +189,46 @@ export class Session {
 
   async #run() {
     this.#watchExpiry()
+    let why = ''
     while (!this.#isClosed) {
       try {
         if (this.#isStale) await this.#load('first')
         this.#tell('loss', this.#loss)
         this.#loss = null
-        await this.#follow()
-        await this.#pause(this.#wait(null))
+        why = await this.#follow(why)
+        if (why === 'token-expired') await this.#replaceToken()
+        await this.#pause(this.#waits.afterEnd(why))
       } catch (error) {
-        if (this.#isClosed) return
+        why = ''
         const refused = asError(error)
-        this.#fail(refused)
+        this.#error = { code: refused.code, message: refused.message }
         if (refused.isFinal) await this.#pause(null, 'closed')
-        else await this.#pause(this.#wait(refused))
+        else await this.#pause(this.#waits.afterRefusal(refused.retryAfter))
       }
     }
-  }
-
-  /** Reads the stream until it ends or is given up (`#why`); throws where it can't be opened. */
-  async #follow() {
-    const stream = (this.#stream = new AbortController())
-    // The user notices nothing of a new token.
-    if (this.#why !== 'renewed' && this.#why !== 'token-expired') this.#show('connecting')
-    this.#why = ''
-    this.#heardAt = Date.now()
-    const parser = new EventStreamParser(
-      (event) => this.#take(event),
-      (retry) => (this.#retry = retry),
-    )
-    try {
-      const body = await this.#api.stream(this.#model.cursor, stream)
-      this.#watchSilence()
-      this.#watchToken()
-      const reader = body.getReader()
-      for (;;) {
-        const { done, value } = await reader.read()
-        if (done || stream.signal.aborted) break
-        this.#heardAt = Date.now()
-        parser.feed(value)
-        if (this.#connection === 'offline') this.#show('open')
-        this.#publish()
-      }
-    } catch (error) {
-      // That it broke, or was aborted here, is the end of it; anything else is to be told.
-      const isRefused = error instanceof MercurioError || error instanceof SyntaxError
-      if (isRefused && this.#why === '') throw error
-    } finally {
-      stream.abort()
-      this.#stream = null
-      clearTimeout(this.#timers.silence)
-      clearTimeout(this.#timers.renewal)
-    }
-    if (this.#why === 'token-expired') await this.#replaceToken()
   }
 
   /**
-   * How long to wait before the next stream.
-   * @param {MercurioError | null} refused
+   * Reads the stream until it ends, and says why.
+   * @param {string} before  why the last one did
    */
-  #wait(refused) {
-    const now = Date.now()
-    if (refused === null && AT_ONCE.includes(this.#why) && now - this.#hurriedAt > 1000) {
-      this.#hurriedAt = now
-      return 0
+  async #follow(before) {
+    if (this.#isClosed) return ''
+    // The user notices nothing of a new token.
+    if (before !== 'renewed' && before !== 'token-expired') this.#show('connecting')
+    const stream = new Stream(this.#api, this.#tokens, this.#config, {
+      onEvent: (event) => this.#take(event),
+      onRetry: (retry) => (this.#waits.retry = retry),
+      onRead: () => this.#show(this.#connection === 'offline' ? 'open' : this.#connection),
+    })
+    this.#stream = stream
+    try {
+      await stream.follow(this.#model.cursor)
+    } finally {
+      this.#stream = null
+      if (this.#config.auth === 'cookie') this.#checked = null
     }
-    // The server has spread these itself.
-    if (refused === null && this.#why === 'shutdown') return this.#retry
-    const most = Math.min(RETRY_MAX, this.#retry * 2 ** this.#attempts)
-    this.#attempts += 1
-    this.#notBefore = now + (refused?.retryAfter ?? 0)
-    return (refused?.retryAfter ?? 0) + Math.random() * most
+    return stream.why
   }
 
   /**
@@ -293,15 +248,12 @@ export class Session {
 
   /** @param {import('./sse.js').ServerEvent} event */
   #take({ type, data, id }) {
-    // What comes behind the decision to give up is read again.
-    if (this.#why !== '') return
     const cursor = Number(id)
     const said = JSON.parse(data)
-    if (type === 'closing') this.#why = said.reason
-    else if (type === 'opened') this.#opened(cursor, said)
-    else if (type === 'read-state') {
-      const at = new Date().toISOString()
-      this.#change({ kind: 'marks', cursor, marks: said, at })
+    if (type === 'closing') return this.#stream?.giveUp(said.reason)
+    if (type === 'opened' && !this.#opened(said)) return
+    if (type === 'read-state') {
+      this.#change({ kind: 'marks', cursor, marks: said, at: new Date().toISOString() })
       this.#tell('read-state', said)
     } else if (type === 'message') {
       if (said.clientID !== this.#model.clientID) return this.#otherUser()
@@ -309,24 +261,28 @@ export class Session {
       this.#change({ kind: 'notification', cursor, notification: Object.freeze(said) })
       if (this.#model.items !== before) this.#tell('notification', said)
     }
-    if (this.#why === '' && id !== '') this.#model = { ...this.#model, cursor }
+    if (id !== '') this.#model = { ...this.#model, cursor }
   }
 
   /**
-   * @param {number} cursor
+   * Whether it goes on from here.
    * @param {{ complete: boolean, oldest: number, cursor: number, unreadCount: number }} opened
    */
-  #opened(cursor, opened) {
-    if (!opened.complete) {
-      this.#loss = { oldest: opened.oldest }
+  #opened({ complete, oldest, cursor, unreadCount }) {
+    if (!complete) {
+      this.#loss = { oldest }
       this.#isStale = true
-      return this.#giveUp('loss')
+      this.#stream?.giveUp('loss')
+      return false
     }
-    this.#model = { ...this.#model, cursor }
-    this.#change({ kind: 'count', cursor: opened.cursor, unreadCount: opened.unreadCount })
-    this.#attempts = 0
+    this.#change({ kind: 'count', cursor, unreadCount })
+    this.#waits.reset()
     this.#error = null
     this.#show('open')
+    // Whose token or cookie it was this time, the stream does not say.
+    const mayBeOther = this.#config.user === 'me' && this.#checked !== this.#tokens.current
+    if (mayBeOther) void this.#load('count').catch(() => {})
+    return true
   }
 
   /** @param {Change} change */
@@ -336,20 +292,9 @@ export class Session {
     if (change.kind === 'notification') this.#watchExpiry()
   }
 
-  /** @param {string} why */
-  #giveUp(why) {
-    this.#why ||= why
-    this.#stream?.abort()
-  }
-
-  /** The token or the cookie has become another user's. */
   #otherUser() {
-    this.#model = nothing
-    this.#isStale = true
-    this.#pending.clear()
-    this.#giveUp('user')
-    this.#wake()
-    this.#publish()
+    this.close()
+    this.#host.onOtherUser()
   }
 
   /**
@@ -375,10 +320,9 @@ export class Session {
       if (isShown) this.#publish()
       const page = await this.#api.page(isShown ? this.#config.pageSize : 1, token)
       page.notifications.forEach(Object.freeze)
-      const { clientID } = this.#model
-      if (kind !== 'first' && clientID !== page.clientID) return this.#otherUser()
-      if (clientID !== null && clientID !== page.clientID) this.#otherUser()
-      const { cursor } = this.#model
+      const { clientID, cursor } = this.#model
+      if (clientID !== null && clientID !== page.clientID) return this.#otherUser()
+      this.#checked = this.#tokens.current
       this.#model = withPage(this.#model, page, kind, journal, this.#isWanted)
       // What the page has before the stream did arrives with the page.
       const isNew = (/** @type {Notification} */ one) => one.notificationID > cursor
@@ -422,13 +366,6 @@ export class Session {
     }
   }
 
-  async #newToken() {
-    const before = this.#tokens.current
-    const token = await this.#host.token()
-    if (before !== '' && identity(before) !== identity(token)) this.#otherUser()
-    return token
-  }
-
   async #replaceToken() {
     if (!this.#config.hasToken) return
     const before = this.#tokens.current
@@ -437,48 +374,13 @@ export class Session {
     throw new MercurioError('token-expired', 'getToken gave the token that has expired again')
   }
 
-  /** Before the token expires, the stream is opened anew with the next one. */
-  #watchToken() {
-    const before = this.#tokens.current
-    const wait = renewIn(before, Date.now())
-    if (wait === null || !this.#config.hasToken) return
-    const stream = this.#stream
-    this.#timers.renewal = setTimeout(async () => {
-      // Where this fails, the gateway's `closing` comes next.
-      const token = await this.#tokens.renew().catch(() => before)
-      if (this.#stream !== stream) return
-      if (token === before) this.#watchToken()
-      else this.#giveUp('renewed')
-    }, wait)
-  }
-
-  #watchSilence() {
-    const left = this.#heardAt + this.#silence - Date.now()
-    this.#timers.silence = setTimeout(
-      () => {
-        this.#checkSilence()
-        if (this.#why === '') this.#watchSilence()
-      },
-      Math.max(left, 0),
-    )
-  }
-
-  #checkSilence() {
-    const isSilent = Date.now() - this.#heardAt >= this.#silence
-    if (isSilent && this.#stream !== null) this.#giveUp('silent')
-  }
-
-  get #silence() {
-    return HEARTBEATS * this.#config.heartbeat
-  }
-
   /** What expires is taken away when it is due; the server says what the count is then. */
   #watchExpiry() {
-    clearTimeout(this.#timers.expiry)
+    clearTimeout(this.#expiryTimer)
     const due = nextExpiry(this.#model)
     if (due === Infinity || this.#isClosed) return
     const wait = Math.min(Math.max(due - Date.now(), 0), LONGEST)
-    this.#timers.expiry = setTimeout(() => {
+    this.#expiryTimer = setTimeout(() => {
       const before = this.#model
       this.#model = withoutExpired(before, Date.now())
       this.#watchExpiry()
@@ -486,11 +388,6 @@ export class Session {
       this.#publish()
       void this.#load('count').catch(() => {})
     }, wait)
-  }
-
-  /** @param {MercurioError} refused */
-  #fail({ code, message }) {
-    this.#error = { code, message }
   }
 
   /** @param {Connection} connection */

@@ -79,15 +79,6 @@ export function renewIn(token, now) {
 }
 
 /**
- * Whom a token is for, whatever the claim's name: all it says but times and its own id.
- * @param {string} token
- */
-export function identity(token) {
-  const { exp, iat, nbf, jti, ...rest } = claims(token) ?? { token }
-  return JSON.stringify(rest)
-}
-
-/**
  * @param {string} token
  * @returns {Record<string, unknown> | null}
  */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { Tokens, ask, identity, renewIn } from './tokens.js'
+import { Tokens, ask, renewIn } from './tokens.js'
 
 /** @param {object} claims */
 const token = (claims) => `h.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.s`
@@ -18,13 +18,6 @@ test('a token is replaced before it expires', () => {
   for (const other of [token({}), token({ exp: 'x' }), 'opaque', 'a.b.c', '', 'h.bnVsbA.s']) {
     assert.equal(renewIn(other, now), null, other)
   }
-})
-
-test('whom a token is for', () => {
-  const alice = token({ user_id: 'alice', exp: 1, iat: 2, nbf: 3, jti: 'x' })
-  assert.equal(identity(alice), identity(token({ user_id: 'alice', exp: 9 })))
-  assert.notEqual(identity(alice), identity(token({ user_id: 'bob' })))
-  assert.notEqual(identity('opaque'), identity('other'))
 })
 
 test('those who ask at the same time get the same', async () => {

@@ -179,7 +179,8 @@ async fn a_stream_that_falls_silent() {
     )
     .await;
     let api = apart.core.service_api();
-    let options = with(token(&apart.gateway, "alice"), json!({ "heartbeat": 500 }));
+    // How often they come, the stream says.
+    let options = token(&apart.gateway, "alice");
     let page = connected(&browser, "one", &apart.gateway, options).await;
     let mut ids = many(&api, 2).await;
     until(&page, "ids().length === 2").await;

@@ -192,7 +192,8 @@ async fn by_cookie() {
     until(&page, &format!("ids()[0] === {next}")).await;
     assert_eq!(value(&page, "inbox.state.error").await, Value::Null);
 
-    // Both tabs send the same cookie: what one of them finds, holds for both.
+    // The other tab is bob's, and sees nothing of alice's; the first one is his too as soon as it
+    // asks for anything.
     let bob = set(service.secret().user("bob"));
     page.run("document.cookie = value", bob.clone()).await;
     let bobs = api.publish(to(&["bob"], "t", "bob's")).await.id;
@@ -202,6 +203,9 @@ async fn by_cookie() {
         const look = () => (alices += inbox.state.notifications.filter((one) => one.clientID !== 'bob').length)
         inbox.addEventListener('change', look); look()";
     other.run(watch, Value::Null).await;
+    until(&other, "inbox.state.connection === 'open'").await;
+    page.run("inbox.reload().catch(() => {})", Value::Null)
+        .await;
     for page in [&page, &other] {
         let expected = format!("ids().length === 1 && ids()[0] === {bobs}");
         until(page, &expected).await;
