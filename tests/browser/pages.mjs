@@ -7,6 +7,7 @@
 //   {"id", "do": "close", "page": P}
 //   {"id", "do": "offline", "context": C, "value": bool}
 //   {"id", "do": "serve", "context": C, "url": U, "kind", "body", "headers"}   answers this address with this
+//   {"id", "do": "kill", "kind": K}                           ends what runs as a K ("shared_worker") (Chromium)
 //   {"id", "do": "screenshot", "page": P, "path": F}
 // usage: node pages.mjs chromium|firefox EXECUTABLE [ARGUMENT…]
 
@@ -70,6 +71,13 @@ const verbs = {
   async serve({ context: name, url, kind, body, headers }) {
     const answer = { body, headers: { "content-type": `${kind}; charset=utf-8`, ...headers } };
     await (await context(name)).route(url, (route) => route.fulfill(answer));
+  },
+  async kill({ kind }) {
+    const session = await browser.newBrowserCDPSession();
+    const { targetInfos } = await session.send("Target.getTargets", { filter: [{}] });
+    const found = targetInfos.filter(({ type }) => type === kind);
+    for (const { targetId } of found) await session.send("Target.closeTarget", { targetId });
+    return found.length;
   },
   async screenshot({ page, path }) {
     await pages.get(page).screenshot({ path });

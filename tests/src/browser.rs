@@ -97,6 +97,12 @@ impl Browser {
         self.ask(request).await;
     }
 
+    /// Ends all that runs as this (`shared_worker`), and says how many there were (Chromium).
+    pub async fn kill(&self, kind: &str) -> u64 {
+        let ended = self.ask(json!({ "do": "kill", "kind": kind })).await;
+        ended.as_u64().expect("a count")
+    }
+
     async fn ask(&self, request: Value) -> Value {
         let answer = within(&format!("{request}"), LATER, self.try_ask(request)).await;
         answer.unwrap_or_else(|error| panic!("{error}"))

@@ -10,13 +10,14 @@ import { nothing } from './model.js'
 import { Session } from './session.js'
 
 /**
+ * @typedef {import('./model.js').Model} Model
  * @typedef {import('./model.js').Notification} Notification
  * @typedef {import('./session.js').View} View
  * @typedef {{ code: string, message: string, status: number }} Failure
  */
 
 /**
- * @typedef {{ type: 'hello', config: import('./api.js').Config, token: string, isOnline: boolean }
+ * @typedef {{ type: 'hello', config: import('./api.js').Config, token: string, isOnline: boolean, model?: Model | undefined }
  *   | { type: 'call', id: number, method: 'loadMore' | 'reload' | 'mark' | 'markAll', args: any[] }
  *   | { type: 'token', id: number, token?: string, error?: Failure }
  *   | { type: 'wake', isOnline: boolean }
@@ -71,7 +72,7 @@ export class Hub {
 
   /**
    * @param {import('./api.js').Config} config
-   * @param {{ token: string, model?: import('./model.js').Model, onEmpty?: () => void }} known
+   * @param {{ token: string, model?: Model | undefined, onEmpty?: () => void }} known
    */
   constructor(config, { token, model, onEmpty = () => {} }) {
     this.#onEmpty = onEmpty
@@ -82,7 +83,7 @@ export class Hub {
         onOtherUser: () => this.#sendAway(),
         publish: (view, events, model) => this.#publish(view, events, model),
       },
-      model === undefined ? { token } : { token, model },
+      { token, model },
     )
     this.#takesOver = model !== undefined
   }

@@ -77,13 +77,19 @@ export function workerLink(line, url, onFailure) {
     open()
     line.onHub()
   }
+  /** @param {ToHub} message */
+  const post = (message) => {
+    // A worker that starts again in the place of one that died begins with what a tab knows.
+    const said = message.type === 'hello' ? { ...message, model: line.model() } : message
+    port.postMessage({ key: line.key, from: line.id, message: said })
+  }
   open()
   queueMicrotask(line.onHub)
   return {
-    post: (message) => port.postMessage({ key: line.key, from: line.id, message }),
+    post,
     close: () => {
       isClosed = true
-      port.postMessage({ key: line.key, from: line.id, message: { type: 'bye' } })
+      post({ type: 'bye' })
       port.close()
     },
   }
@@ -130,7 +136,7 @@ export function leaderLink(line) {
     if (isClosed) return release()
     const { config, token } = line.hello()
     const model = line.model()
-    hub = new Hub(config, model === undefined ? { token } : { token, model })
+    hub = new Hub(config, { token, model })
     leader = line.id
     channel.postMessage({ to: 'all', from: line.id })
     line.onHub()

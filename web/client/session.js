@@ -88,9 +88,9 @@ export class Session {
   /**
    * @param {Config} config
    * @param {Host} host
-   * @param {{ token?: string, model?: Model }} [known]  what somebody else knew before
+   * @param {{ token: string, model: Model | undefined }} known  what somebody else knew before
    */
-  constructor(config, host, { token = '', model } = {}) {
+  constructor(config, host, { token, model }) {
     this.#config = config
     this.#host = host
     this.#isWanted = topicFilter(config.topics)

@@ -40,11 +40,11 @@ scope.onconnect = ({ ports }) => {
  * @param {string} key
  * @param {ToHub & { type: 'hello' }} hello
  */
-function opened(key, { config, token }) {
+function opened(key, { config, token, model }) {
   const onEmpty = () => {
     hub.close()
     hubs.delete(key)
   }
-  const hub = new Hub(config, { token, onEmpty })
+  const hub = new Hub(config, { token, model, onEmpty })
   return hub
 }

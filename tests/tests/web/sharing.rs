@@ -189,3 +189,68 @@ async fn what_a_browser_lacks_is_done_without() {
     let code = "return inbox.reload().catch((error) => error.code)";
     assert_eq!(page.run(code, Value::Null).await, "closed");
 }
+
+/// A worker that dies is started again, and goes on from where the tabs are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_dies_loses_nothing() {
+    let Some(browser) = Browser::chromium().await else {
+        return;
+    };
+    let service = Setup::serve().start().await;
+    let api = service.service_api();
+    let mut pages = Vec::new();
+    for _ in 0..3 {
+        pages.push(connected(&browser, "one", &service, token(&service, "alice")).await);
+    }
+    let mut ids = many(&api, 3).await;
+    for page in &pages {
+        until(page, "ids().length === 3").await;
+    }
+    assert_eq!(browser.kill("shared_worker").await, 1);
+    ids.extend(many(&api, 3).await);
+    for page in &pages {
+        until(
+            page,
+            "ids().length === 6 && inbox.state.connection === 'open'",
+        )
+        .await;
+        assert_eq!(value(page, "ids().reverse()").await, json!(ids));
+        assert_eq!(value(page, "arrived()").await, json!(ids));
+    }
+    pages[0].run("await inbox.markAllRead()", Value::Null).await;
+    until(&pages[2], "inbox.state.unreadCount === 0").await;
+    streams_become(&service, 1).await;
+}
+
+/// A page that is neither on HTTPS nor on localhost has no locks, but it has workers.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_an_insecure_origin() {
+    let service = Setup::serve().start().await;
+    let map = "--host-resolver-rules=MAP app.example 127.0.0.1";
+    let Some(browser) = Browser::chromium_with(&[map]).await else {
+        return;
+    };
+    let url = format!("http://app.example:{}/healthz", service.http().port());
+    let mut pages = Vec::new();
+    for _ in 0..3 {
+        let page = browser.open("one", &url).await;
+        page.run(HELPERS, Value::Null).await;
+        assert_eq!(value(&page, "isSecureContext").await, false);
+        start(&page, token(&service, "alice")).await;
+        pages.push(page);
+    }
+    assert_eq!(streams(&service).await, 1);
+    pages.remove(0).close().await;
+    let id = service
+        .service_api()
+        .publish(to(&["alice"], "t", "x"))
+        .await
+        .id;
+    for page in &pages {
+        until(page, &format!("ids()[0] === {id}")).await;
+    }
+    for page in pages {
+        page.close().await;
+    }
+    streams_become(&service, 0).await;
+}
