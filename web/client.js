@@ -174,11 +174,7 @@ export class Inbox extends InboxEvents {
   }
 
   async #getToken() {
-    const { getToken } = this.#options
-    if (this.#config.auth !== 'cookie') return ask(getToken)
-    // It renews the cookie; what it gives is of no interest.
-    await ask(async () => `${await getToken?.()}.`)
-    return ''
+    return ask(this.#options.getToken, this.#config.auth)
   }
 
   /**

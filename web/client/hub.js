@@ -120,7 +120,7 @@ export class Hub {
     this.#isStarted = true
     this.#session.start()
     // Marks that were not confirmed when another tab led may have been refused.
-    if (this.#takesOver) void this.#session.reload().catch(() => {})
+    if (this.#takesOver) void this.#session.refresh().catch(() => {})
   }
 
   /**

@@ -88,11 +88,12 @@ export function withChange(model, change, isWanted) {
 }
 
 /**
- * A page in the place of all that was loaded (`first`), behind it (`more`), or only for its count.
+ * A page in the place of all that was loaded (`first`), behind it (`more`), or only for what it says
+ * of the count and of what is loaded (`refresh`).
  * `since`: what the stream brought since the page was asked for.
  * @param {Model} model
  * @param {Page} page
- * @param {'first' | 'more' | 'count'} kind
+ * @param {'first' | 'more' | 'refresh'} kind
  * @param {readonly Change[]} since
  * @param {(topic: string) => boolean} isWanted
  * @returns {Model}
@@ -111,7 +112,8 @@ export function withPage(model, page, kind, since, isWanted) {
     const older = page.notifications.filter((one) => one.notificationID < last)
     next.items = [...model.items, ...older]
   }
-  if (kind !== 'count') next.nextPageToken = page.nextPageToken
+  if (kind === 'refresh') next.items = refreshed(model.items, page.notifications)
+  if (kind !== 'refresh') next.nextPageToken = page.nextPageToken
   for (const change of since) {
     if (change.cursor > page.cursor) next = withChange(next, change, isWanted)
   }
@@ -192,6 +194,23 @@ function inserted({ items, nextPageToken }, notification) {
     at = items.length
   }
   return [...items.slice(0, at), notification, ...items.slice(at)]
+}
+
+/**
+ * The items, read or unread as they are in the page; the same ones where they are.
+ * @param {readonly Notification[]} items
+ * @param {readonly Notification[]} page
+ */
+function refreshed(items, page) {
+  const fresh = new Map(page.map((one) => [one.notificationID, one]))
+  let isSame = true
+  const next = items.map((one) => {
+    const found = fresh.get(one.notificationID) ?? one
+    if ((found.readAt === undefined) === (one.readAt === undefined)) return one
+    isSame = false
+    return found
+  })
+  return isSame ? items : next
 }
 
 /** @param {Notification} notification */

@@ -172,7 +172,7 @@ function run(seed) {
   let streamed = model.counted
   for (let n = 0; n < 40; n += 1) {
     const loads = random(3) === 0
-    const kind = random(3) === 0 ? 'first' : random(2) === 0 ? 'count' : 'more'
+    const kind = random(3) === 0 ? 'first' : random(2) === 0 ? 'refresh' : 'more'
     const token = kind === 'more' ? model.nextPageToken : ''
     /** @type {Change[]} */
     const since = []

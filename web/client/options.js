@@ -4,7 +4,7 @@
  * @typedef {object} Options
  * @property {string} [url]  the gateway's address; '' (the default): the page's own origin
  * @property {string} [user]  whose notifications; 'me' (the default): the token's user
- * @property {() => Promise<string>} [getToken]  gives a token; asked again before it expires and
+ * @property {(() => Promise<string>) | (() => Promise<void>)} [getToken]  gives a token; asked again before it expires and
  *   when it was refused. By cookie: renews the cookie
  * @property {'header' | 'cookie' | 'query'} [auth]  how the token is sent; by default 'header' with
  *   `getToken`, else 'cookie'

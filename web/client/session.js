@@ -126,6 +126,11 @@ export class Session {
     if (this.#connection !== 'open') this.#wake()
   }
 
+  /** What is loaded may be wrong about marks: those of a tab that led and is gone. */
+  async refresh() {
+    await this.#load('refresh', this.#config.pageSize)
+  }
+
   /**
    * Marks these; shown at once, and taken back where the server refuses.
    * @param {readonly number[]} ids
@@ -281,7 +286,7 @@ export class Session {
     this.#show('open')
     // Whose token or cookie it was this time, the stream does not say.
     const mayBeOther = this.#config.user === 'me' && this.#checked !== this.#tokens.current
-    if (mayBeOther) void this.#load('count').catch(() => {})
+    if (mayBeOther) void this.#load('refresh').catch(() => {})
     return true
   }
 
@@ -299,26 +304,31 @@ export class Session {
 
   /**
    * One after the other: where a page begins depends on the one before.
-   * @param {'first' | 'more' | 'count'} kind
+   * @param {'first' | 'more' | 'refresh'} kind
+   * @param {number} [limit]  notifications
    */
-  #load(kind) {
-    const load = this.#loads.then(() => this.#loadNow(kind))
+  #load(kind, limit = kind === 'refresh' ? 1 : this.#config.pageSize) {
+    const load = this.#loads.then(() => this.#loadNow(kind, limit))
     this.#loads = load.catch(() => {})
     return load
   }
 
-  /** @param {'first' | 'more' | 'count'} kind */
-  async #loadNow(kind) {
+  /**
+   * @param {'first' | 'more' | 'refresh'} kind
+   * @param {number} limit
+   */
+  async #loadNow(kind, limit) {
     const token = kind === 'more' ? this.#model.nextPageToken : ''
     if (this.#isClosed || (kind === 'more' && token === '')) return
-    const isShown = kind !== 'count'
+    if (kind === 'refresh' && this.#isStale) return
+    const isShown = kind !== 'refresh'
     /** @type {Change[]} */
     const journal = []
     this.#journals.add(journal)
     try {
       this.#loading += Number(isShown)
       if (isShown) this.#publish()
-      const page = await this.#api.page(isShown ? this.#config.pageSize : 1, token)
+      const page = await this.#api.page(limit, token)
       page.notifications.forEach(Object.freeze)
       const { clientID, cursor } = this.#model
       if (clientID !== null && clientID !== page.clientID) return this.#otherUser()
@@ -358,7 +368,7 @@ export class Session {
       }
       this.#model = { ...this.#model, items }
       // Otherwise the stream tells the count.
-      if (this.#connection !== 'open') void this.#load('count').catch(() => {})
+      if (this.#connection !== 'open') void this.#load('refresh').catch(() => {})
     } finally {
       this.#journals.delete(journal)
       this.#pending.delete(one)
@@ -386,7 +396,7 @@ export class Session {
       this.#watchExpiry()
       if (this.#model === before) return
       this.#publish()
-      void this.#load('count').catch(() => {})
+      void this.#load('refresh').catch(() => {})
     }, wait)
   }
 

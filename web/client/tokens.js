@@ -49,17 +49,18 @@ export class Tokens {
 }
 
 /**
- * What `getToken` gave, if it is one.
- * @param {(() => Promise<string>) | undefined} getToken
- * @returns {Promise<string>}
+ * What `getToken` gave, if it is one. By cookie it only has to renew that.
+ * @param {(() => Promise<unknown>) | undefined} getToken
+ * @param {import('./api.js').Config['auth']} auth
  */
-export async function ask(getToken) {
+export async function ask(getToken, auth) {
   let token
   try {
     token = await getToken?.()
   } catch (error) {
     throw new MercurioError('token-failed', `getToken failed: ${message(error)}`)
   }
+  if (auth === 'cookie') return ''
   if (typeof token === 'string' && token !== '') return token
   throw new MercurioError('token-failed', `getToken gave ${JSON.stringify(token)}, not a token`)
 }

@@ -35,9 +35,11 @@ test('those who ask at the same time get the same', async () => {
 })
 
 test('what getToken gives is checked', async () => {
-  assert.equal(await ask(async () => 'x'), 'x')
+  assert.equal(await ask(async () => 'x', 'header'), 'x')
+  assert.equal(await ask(async () => undefined, 'cookie'), '')
   const wrong = /** @type {any[]} */ ([async () => '', async () => null, () => 7, undefined])
-  for (const getToken of wrong) await assert.rejects(ask(getToken), { code: 'token-failed' })
-  const failing = ask(() => Promise.reject(new Error('signed out')))
+  for (const getToken of wrong)
+    await assert.rejects(ask(getToken, 'query'), { code: 'token-failed' })
+  const failing = ask(() => Promise.reject(new Error('signed out')), 'cookie')
   await assert.rejects(failing, { code: 'token-failed', message: 'getToken failed: signed out' })
 })

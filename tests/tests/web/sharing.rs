@@ -95,7 +95,7 @@ async fn a_leader_that_is_closed_loses_nothing() {
     let api = service.service_api();
     let options = with(
         token(&service, "alice"),
-        json!({ "sharing": "leader", "pageSize": 500 }),
+        json!({ "sharing": "leader", "pageSize": 10 }),
     );
     let leader = connected(&browser, "one", &service, options.clone()).await;
     let mut others = Vec::new();
