@@ -107,11 +107,7 @@ export function withPage(model, page, kind, since, isWanted) {
     counted: page.cursor,
   }
   if (kind === 'first') next.items = page.notifications
-  if (kind === 'more') {
-    const last = model.items.at(-1)?.notificationID ?? Infinity
-    const older = page.notifications.filter((one) => one.notificationID < last)
-    next.items = [...model.items, ...older]
-  }
+  if (kind === 'more') next.items = [...model.items, ...page.notifications]
   if (kind === 'refresh') next.items = refreshed(model.items, page.notifications)
   if (kind !== 'refresh') next.nextPageToken = page.nextPageToken
   for (const change of since) {

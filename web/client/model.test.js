@@ -112,6 +112,30 @@ test('marks of what is not there, or is so already, change nothing', () => {
   assert.ok(!('readAt' in /** @type {Notification} */ (after[1])))
 })
 
+test('a refresh sets right what is loaded, and adds nothing', () => {
+  /** @type {Model} */
+  const model = {
+    ...nothing,
+    clientID: 'alice',
+    items: [note(5, { readAt: at }), note(4), note(3), note(2, { readAt: at })],
+    nextPageToken: 'x',
+    cursor: 5,
+  }
+  const notifications = [note(6), note(5), note(4, { readAt: at }), note(3)]
+  const page = { clientID: 'alice', notifications, nextPageToken: 'y', cursor: 9, unreadCount: 7 }
+  const after = withPage(model, page, 'refresh', [], all)
+  assert.deepEqual(seen(after), [
+    [5, false],
+    [4, true],
+    [3, false],
+    [2, true],
+  ])
+  assert.deepEqual([after.unreadCount, after.counted], [7, 9])
+  assert.deepEqual([after.nextPageToken, after.cursor], ['x', 5])
+  // What is right is not touched, so that nothing is sent to the tabs for it.
+  assert.equal(withPage(after, page, 'refresh', [], all).items, after.items)
+})
+
 test('what has expired goes', () => {
   const model = { ...nothing, items: [note(2, { expiresAt: at }), note(1)] }
   assert.equal(nextExpiry(model), Date.parse(at))
