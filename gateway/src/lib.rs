@@ -7,6 +7,7 @@
 //! | `server`, `connection`, `patience` | the routes; connections, and how they end |
 //! | `auth`, `query`, `error` | what comes in: tokens, parameters; what is refused |
 //! | `api`, `events` | the HTTP API: reading and marking; publishing |
+//! | `assets` | the browser's side: what pages load |
 //! | `stream`, `feed`, `catch_up`, `delivery` | a browser's stream: opened; what is next; read from the store; written |
 //! | `sse` | its bytes |
 //! | `registry`, `mailbox` | which streams are open, and what waits for each |
@@ -16,6 +17,7 @@
 #![warn(missing_docs)]
 
 mod api;
+mod assets;
 mod auth;
 mod catch_up;
 mod connection;

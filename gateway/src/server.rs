@@ -19,7 +19,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::Instrument;
 
 use crate::{
-    Context, api, connection,
+    Context, api, assets, connection,
     core::Core,
     error::ApiError,
     events, health,
@@ -130,7 +130,8 @@ fn router(context: &Arc<Context>) -> Router {
         .route("/api/events/unicast", post(events::unicast))
         .route("/api/events/broadcast", post(events::broadcast))
         .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready));
+        .route("/readyz", get(health::ready))
+        .merge(assets::routes());
     if context.settings.demo {
         router = router.route("/", get(|| async { Html(include_str!("demo.html")) }));
     }
@@ -162,6 +163,11 @@ fn cors(origins: &[String]) -> Result<CorsLayer, ServeError> {
             header::CACHE_CONTROL,
             HeaderName::from_static("last-event-id"),
             HeaderName::from_static("x-request-id"),
+        ])
+        .expose_headers([
+            header::RETRY_AFTER,
+            HeaderName::from_static("mercurio-heartbeat"),
+            REQUEST_ID,
         ])
         .max_age(Duration::from_secs(3600));
     if origins.iter().any(|origin| origin == "*") {

@@ -74,6 +74,13 @@ pub(crate) async fn open(
             HeaderName::from_static("x-accel-buffering"),
             HeaderValue::from_static("no"),
         ),
+        // For a client that wants to know when a quiet stream is a dead one.
+        (
+            HeaderName::from_static("mercurio-heartbeat"),
+            u64::try_from(context.settings.heartbeat.as_millis())
+                .unwrap_or(u64::MAX)
+                .into(),
+        ),
     ];
     let mut response = head.into_response();
     response.extensions_mut().insert(Handover::new(feed));

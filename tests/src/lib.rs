@@ -37,6 +37,7 @@
 //! | [`driver`], [`curl`] | what others wrote: Chromium, client libraries, curl |
 //! | [`nginx`] | nginx in front of a gateway |
 //! | [`mount`] | file systems to fill up, or to cut the power of |
+//! | [`browser`] | pages of a real Chromium or Firefox |
 //! | [`tokens`] | tokens made from claims, good and bad |
 //! | [`tools`] | grpcurl, node, chromium; the lock of heavy tests |
 //! | [`wait`] | [`within`](wait::within) and [`eventually`](wait::eventually) |
@@ -52,6 +53,7 @@
 //!   ([`tools::notice`]); under `tests/run` a missing tool fails it.
 
 pub mod binary;
+pub mod browser;
 pub mod curl;
 pub mod driver;
 pub mod grpc;

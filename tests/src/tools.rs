@@ -10,16 +10,21 @@ use std::{
 
 /// A tool's path. `None`, with a notice, where it is missing and may be.
 pub fn tool(name: &str) -> Option<PathBuf> {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin");
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::iter::once(own)
-        .chain(std::env::split_paths(&path))
-        .map(|directory| directory.join(name))
-        .find(|candidate| candidate.is_file());
+    let found = optional(name);
     if found.is_none() {
         missing(&format!("{name} is not installed (tests/run installs it)"));
     }
     found
+}
+
+/// A tool's path, where it is there.
+pub fn optional(name: &str) -> Option<PathBuf> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::iter::once(own)
+        .chain(std::env::split_paths(&path))
+        .map(|directory| directory.join(name))
+        .find(|candidate| candidate.is_file())
 }
 
 /// A folder beside `src` that has this package in its node_modules. `None` as for [`tool`].
@@ -32,6 +37,19 @@ pub fn node_modules(folder: &str, package: &str) -> Option<PathBuf> {
     missing(&format!(
         "{package} is not installed (tests/run installs it)"
     ));
+    None
+}
+
+/// The client's folder with its development tools in its node_modules. `None` as for [`tool`].
+pub fn web() -> Option<PathBuf> {
+    let folder = crate::binary::repository().join("web");
+    if folder
+        .join("node_modules/typescript/package.json")
+        .is_file()
+    {
+        return Some(folder);
+    }
+    missing("typescript is not installed (tests/run installs it)");
     None
 }
 

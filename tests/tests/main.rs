@@ -33,3 +33,4 @@ mod slow_reader;
 mod soak;
 mod stream;
 mod subscribe;
+mod web;

@@ -1,0 +1,215 @@
+//! Tokens: renewed before they expire, when the stream is closed for it, and when they are refused.
+
+use mercurio_tests::{browser::Browser, prelude::*};
+use serde_json::{Value, json};
+
+use super::*;
+
+/// The token is replaced before it expires: nothing is refused, the connection never shows it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_replaced_before_it_expires() {
+    let Some(browser) = Browser::chromium().await else {
+        return;
+    };
+    let service = Setup::serve().start().await;
+    let api = service.service_api();
+    for (context, sharing, auth) in [
+        ("a", "none", "header"),
+        ("b", "worker", "header"),
+        ("c", "leader", "query"),
+    ] {
+        let first = service.secret().expiring("alice", "", 6);
+        let second = service.secret().expiring("alice", "", 12);
+        let last = service.secret().user("alice");
+        let options = json!({ "tokens": [first, second, last], "sharing": sharing, "auth": auth });
+        let page = connected(&browser, context, &service, options).await;
+        let mut ids = Vec::new();
+        // By the end of the second one, three were asked for.
+        while value(&page, "asked").await.as_u64() < Some(3) {
+            ids.push(api.publish(to(&["alice"], "t", "x")).await.id);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        ids.push(api.publish(to(&["alice"], "t", "x")).await.id);
+        until(&page, &format!("ids()[0] === {}", ids[ids.len() - 1])).await;
+        assert_eq!(value(&page, "arrived()").await, json!(ids), "{sharing}");
+        assert_eq!(value(&page, "told('connection')").await, json!(["open"]));
+        assert_eq!(value(&page, "inbox.state.error").await, Value::Null);
+        assert_eq!(streams(&service).await, 1);
+        page.close().await;
+        streams_become(&service, 0).await;
+    }
+}
+
+/// A page whose clock is an hour slow learns of the expiry from the gateway: `closing:
+/// token-expired`, at which a new one is asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_closed_for_its_token_goes_on_with_the_next() {
+    let Some(browser) = Browser::chromium().await else {
+        return;
+    };
+    let service = Setup::serve().start().await;
+    let api = service.service_api();
+    for (context, auth) in [("a", "header"), ("b", "query")] {
+        let page = blank(&browser, context, &service).await;
+        let slow = "const real = Date.now; Date.now = () => real() - 3600e3";
+        page.run(slow, Value::Null).await;
+        let tokens = [
+            service.secret().expiring("alice", "", 3),
+            service.secret().expiring("alice", "", 6),
+            service.secret().user("alice"),
+        ];
+        let options = json!({ "tokens": tokens, "auth": auth, "sharing": "none" });
+        start(&page, options).await;
+        let mut ids = Vec::new();
+        while value(&page, "asked").await.as_u64() < Some(3) {
+            ids.push(api.publish(to(&["alice"], "t", "x")).await.id);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        ids.push(api.publish(to(&["alice"], "t", "x")).await.id);
+        until(&page, &format!("ids()[0] === {}", ids[ids.len() - 1])).await;
+        assert_eq!(value(&page, "arrived()").await, json!(ids), "{auth}");
+        assert_eq!(value(&page, "told('connection')").await, json!(["open"]));
+        assert_eq!(value(&page, "inbox.state.error").await, Value::Null);
+    }
+}
+
+/// What is answered with 401 is asked again with a new token: history, stream, marks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_refused_is_replaced() {
+    let Some(browser) = Browser::chromium().await else {
+        return;
+    };
+    let service = Setup::serve().start().await;
+    let api = service.service_api();
+    let id = api.publish(to(&["alice"], "t", "x")).await.id;
+    let expired = service.secret().expiring("alice", "", -60);
+    let good = service.secret().user("alice");
+    for sharing in ["none", "worker", "leader"] {
+        let options = json!({ "tokens": [expired, good], "sharing": sharing });
+        let page = connected(&browser, sharing, &service, options).await;
+        assert_eq!(value(&page, "ids()").await, json!([id]));
+        assert_eq!(value(&page, "asked").await, 2);
+        assert_eq!(value(&page, "told('error')").await, json!([]));
+    }
+    // The tab that was asked first is gone: another one is asked.
+    let short = service.secret().expiring("bob", "", 5);
+    let first = connected(&browser, "two", &service, json!({ "tokens": [short] })).await;
+    let next = json!({ "tokens": [short, service.secret().user("bob")] });
+    let second = connected(&browser, "two", &service, next.clone()).await;
+    let third = connected(&browser, "two", &service, next).await;
+    assert_eq!(streams(&service).await, 4);
+    third.close().await;
+    first.close().await;
+    page_renews(&second).await;
+    let id = api.publish(to(&["bob"], "t", "x")).await.id;
+    until(&second, &format!("ids()[0] === {id}")).await;
+}
+
+async fn page_renews(page: &Page<'_>) {
+    until(page, "asked >= 2").await;
+}
+
+/// A token that is refused again is told, once, and nothing goes on in vain; `reload` tries anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_refused_again_is_told() {
+    let Some(browser) = Browser::chromium().await else {
+        return;
+    };
+    let service = Setup::serve().start().await;
+    let expired = [
+        service.secret().expiring("alice", "", -60),
+        service.secret().expiring("alice", "", -50),
+        service.secret().user("alice"),
+    ];
+    let page = blank(&browser, "one", &service).await;
+    page.run(
+        "await start(value); await inbox.ready",
+        json!({ "tokens": expired }),
+    )
+    .await;
+    let state = value(&page, "inbox.state").await;
+    assert_eq!(state["connection"], "closed");
+    assert_eq!(state["error"]["code"], "token-expired", "{state}");
+    assert_eq!(
+        value(&page, "[asked, told('error').length]").await,
+        json!([2, 1])
+    );
+    page.run("await inbox.reload()", Value::Null).await;
+    until(
+        &page,
+        "inbox.state.connection === 'open' && inbox.state.error === null",
+    )
+    .await;
+
+    // Another user's feed, and getToken's own failure.
+    let page = blank(&browser, "two", &service).await;
+    let options = with(token(&service, "alice"), json!({ "user": "bob" }));
+    page.run("await start(value); await inbox.ready", options)
+        .await;
+    let state = value(&page, "inbox.state").await;
+    assert_eq!(state["connection"], "closed");
+    assert_eq!(state["error"]["code"], "not-your-feed", "{state}");
+    let page = blank(&browser, "three", &service).await;
+    let code = "await start({ ...value, tokens: undefined, getToken: async () => {
+        if (asked++ < 1) throw new Error('signed out')
+        return value.tokens[0]
+      } })";
+    page.run(code, token(&service, "alice")).await;
+    until(&page, "inbox.state.connection === 'open'").await;
+    let told = json!([{ "code": "token-failed", "message": "getToken failed: signed out" }]);
+    assert_eq!(value(&page, "told('error')").await, told);
+}
+
+/// By cookie: `getToken`, where there is one, renews it; and a cookie that has become another
+/// user's shows nobody what was the first one's.
+#[tokio::test(flavor = "multi_thread")]
+async fn by_cookie() {
+    let Some(browser) = Browser::chromium().await else {
+        return;
+    };
+    let service = Setup::serve()
+        .args(["--jwt-cookie", "session"])
+        .start()
+        .await;
+    let api = service.service_api();
+    let id = api.publish(to(&["alice"], "t", "alice's")).await.id;
+    let page = blank(&browser, "one", &service).await;
+    let set = |token: String| json!(format!("session={token}; path=/; SameSite=Strict"));
+    let alice = service.secret().expiring("alice", "", 4);
+    page.run("document.cookie = value", set(alice)).await;
+    let code = "await start({ auth: 'cookie', getToken: async () => {
+        asked += 1; document.cookie = value } })";
+    page.run(code, set(service.secret().user("alice"))).await;
+    until(
+        &page,
+        "inbox.state.connection === 'open' && ids().length === 1",
+    )
+    .await;
+    page.run("await inbox.markRead(value)", json!(id)).await;
+    until(&page, "inbox.state.unreadCount === 0").await;
+    until(&page, "asked === 1").await;
+    let next = api.publish(to(&["alice"], "t", "x")).await.id;
+    until(&page, &format!("ids()[0] === {next}")).await;
+    assert_eq!(value(&page, "inbox.state.error").await, Value::Null);
+
+    // The other tab is bob's, and sees nothing of alice's; the first one is his too as soon as it
+    // asks for anything.
+    let bob = set(service.secret().user("bob"));
+    page.run("document.cookie = value", bob.clone()).await;
+    let bobs = api.publish(to(&["bob"], "t", "bob's")).await.id;
+    let other = blank(&browser, "one", &service).await;
+    other.run(code, bob).await;
+    let watch = "window.alices = 0
+        const look = () => (alices += inbox.state.notifications.filter((one) => one.clientID !== 'bob').length)
+        inbox.addEventListener('change', look); look()";
+    other.run(watch, Value::Null).await;
+    until(&other, "inbox.state.connection === 'open'").await;
+    page.run("inbox.reload().catch(() => {})", Value::Null)
+        .await;
+    for page in [&page, &other] {
+        let expected = format!("ids().length === 1 && ids()[0] === {bobs}");
+        until(page, &expected).await;
+    }
+    assert_eq!(value(&other, "alices").await, 0);
+    streams_become(&service, 1).await;
+}

@@ -1,0 +1,375 @@
+// Mercurio in a page: a user's notifications, the unread count and read marks, kept current over
+// one connection for all tabs.
+//
+//   import { connect } from '/client.js'
+//   const inbox = connect({ getToken: async () => (await fetch('/token')).text() })
+//   inbox.addEventListener('change', () => show(inbox.state))
+
+import { Api, MercurioError } from './client/api.js'
+import { InboxEvents } from './client/events.js'
+import { failure, revived } from './client/hub.js'
+import { leaderLink, ownLink, workerLink } from './client/links.js'
+import { Mirror } from './client/mirror.js'
+import { settled } from './client/options.js'
+import { hasLocks, hold, newId } from './client/tabs.js'
+import { Tokens, ask } from './client/tokens.js'
+import { Waits } from './client/waits.js'
+
+/**
+ * @typedef {import('./client/model.js').Notification} Notification
+ * @typedef {import('./client/session.js').Connection} Connection
+ * @typedef {import('./client/session.js').View} State
+ * @typedef {import('./client/events.js').Events} Events
+ * @typedef {import('./client/options.js').Options} Options
+ * @typedef {import('./client/hub.js').ToHub} ToHub
+ * @typedef {import('./client/hub.js').ToTab} ToTab
+ */
+
+export { MercurioError }
+
+/**
+ * Connects, and keeps connected until `close()`.
+ * @param {Options} [options]
+ */
+export function connect(options = {}) {
+  return new Inbox(options)
+}
+
+/** How tabs share a connection, the best first. @typedef {'worker' | 'leader' | 'none'} Manner */
+
+/** @type {Manner[]} */
+const MANNERS = ['worker', 'leader', 'none']
+
+/**
+ * A user's notifications. An EventTarget; its events are those of `client/events.js`.
+ */
+export class Inbox extends InboxEvents {
+  #options
+  #config
+  #id = newId()
+  #token = ''
+  #mirror = new Mirror()
+  /** @type {import('./client/links.js').Link | undefined} */
+  #link
+  /** The last notification that was told as having arrived. */
+  #newest = 0
+  /** The hub knows of this tab. */
+  #isJoined = false
+  #isClosed = false
+  /** @type {Map<number, { call: ToHub & { type: 'call' }, resolve: () => void, reject: (error: unknown) => void }>} */
+  #calls = new Map()
+  #callCount = 0
+  #release = () => {}
+  #wake = () => {}
+  #isReady = () => {}
+
+  /**
+   * Resolves once the first history is loaded, or the client has given up (`state.error`).
+   * @type {Promise<void>}
+   */
+  ready = new Promise((resolve) => (this.#isReady = resolve))
+
+  /** @param {Options} options */
+  constructor(options) {
+    super()
+    this.#options = options
+    this.#config = settled(options)
+    this.#listen(true)
+    void this.#begin()
+  }
+
+  /** What is known now. Frozen; a change replaces it. */
+  get state() {
+    return this.#mirror.state
+  }
+
+  /** Loads the page behind what is loaded. */
+  loadMore() {
+    return this.#call('loadMore')
+  }
+
+  /** @param {number | readonly number[]} ids */
+  markRead(ids) {
+    return this.#mark(ids, 'read')
+  }
+
+  /** @param {number | readonly number[]} ids */
+  markUnread(ids) {
+    return this.#mark(ids, 'unread')
+  }
+
+  /** Marks all as read, whatever their topic. */
+  markAllRead() {
+    return this.#call('markAll')
+  }
+
+  /** Loads the history anew; goes on where the client had given up. */
+  reload() {
+    this.#wake()
+    return this.#call('reload')
+  }
+
+  /** Ends. Other tabs are not concerned. */
+  close() {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#listen(false)
+    this.#link?.close()
+    this.#release()
+    this.#refuseCalls()
+    this.#wake()
+    this.#set({ connection: 'closed' })
+    this.#isReady()
+  }
+
+  async #begin() {
+    const { sharing = 'auto' } = this.#options
+    let manners = sharing === 'auto' ? MANNERS : [sharing]
+    try {
+      const release = await hold(this.#id)
+      if (this.#isClosed) return release()
+      this.#release = release
+    } catch {
+      // A sandboxed frame may not; nothing can be shared with it.
+      manners = ['none']
+    }
+    await this.#join(manners)
+  }
+
+  /**
+   * Whose hub this tab joins depends on who the user is.
+   * @param {Manner[]} manners
+   */
+  async #join(manners) {
+    const { user } = this.#config
+    const isKnown = user !== 'me' || manners[0] === 'none'
+    const clientID = isKnown ? user : await this.#whoami()
+    if (!this.#isClosed) this.#open(manners, clientID)
+  }
+
+  /** The user's id, as the gateway has it; asked for until it answers. */
+  async #whoami() {
+    const tokens = new Tokens(() => this.#getToken(), this.#token)
+    const api = new Api(this.#config, tokens)
+    const waits = new Waits()
+    while (!this.#isClosed) {
+      try {
+        const { clientID } = await api.page(1, '')
+        this.#token = tokens.current
+        return clientID
+      } catch (error) {
+        const { code, message } = failure(error)
+        const isFinal = error instanceof MercurioError && error.isFinal
+        const connection = isFinal ? 'closed' : 'waiting'
+        this.#set({ connection, error: { code, message }, loading: false })
+        if (isFinal) this.#isReady()
+        await new Promise((resolve) => {
+          this.#wake = () => resolve(undefined)
+          if (!isFinal) setTimeout(resolve, waits.afterRefusal(0))
+        })
+        this.#wake = () => {}
+      }
+    }
+    return ''
+  }
+
+  async #getToken() {
+    return ask(this.#options.getToken, this.#config.auth)
+  }
+
+  /**
+   * Opens the first of these that works here.
+   * @param {Manner[]} manners
+   * @param {string} clientID
+   */
+  #open([manner, ...others], clientID) {
+    if (this.#isClosed) return
+    this.#isJoined = false
+    const { url, auth, topics, hasToken } = this.#config
+    const fail = (/** @type {unknown} */ error) => {
+      this.#link?.close()
+      if (others.length > 0) return this.#open(others, clientID)
+      const { message } = failure(error)
+      this.close()
+      this.#set({ error: { code: 'sharing-unavailable', message } })
+    }
+    const line = {
+      id: this.#id,
+      key: JSON.stringify([url, clientID, auth, topics, hasToken]),
+      hello: () => this.#hello(),
+      receive: (/** @type {ToTab} */ message) => void this.#receive(message),
+      onHub: () => this.#greet(),
+      model: () => this.#mirror.model,
+    }
+    try {
+      if (manner === 'worker') {
+        if (!('SharedWorker' in globalThis)) throw new Error('there is no SharedWorker here')
+        const missing = new Error('the SharedWorker can’t be started')
+        this.#link = workerLink(line, this.#options.workerUrl, () => fail(missing))
+      } else if (manner === 'leader') {
+        if (!hasLocks) throw new Error('there are no Web Locks here')
+        this.#link = leaderLink(line)
+      } else {
+        this.#link = ownLink(line)
+      }
+    } catch (error) {
+      fail(error)
+    }
+  }
+
+  /** @returns {ToHub & { type: 'hello' }} */
+  #hello() {
+    const { onLine } = navigator
+    return { type: 'hello', config: this.#config, token: this.#token, isOnline: onLine }
+  }
+
+  #greet() {
+    this.#isJoined = false
+    if (!this.#isClosed) this.#link?.post(this.#hello())
+  }
+
+  /** @param {ToTab} message */
+  async #receive(message) {
+    if (this.#isClosed) return
+    if (message.type === 'update') this.#update(message)
+    else if (message.type === 'rejoin') this.#rejoin()
+    else if (message.type === 'result') {
+      const call = this.#calls.get(message.id)
+      this.#calls.delete(message.id)
+      if (message.error) call?.reject(revived(message.error))
+      else call?.resolve()
+    } else {
+      this.#link?.post(await this.#answer(message.id))
+    }
+  }
+
+  /**
+   * A hub asks for a token.
+   * @param {number} id
+   * @returns {Promise<ToHub & { type: 'token' }>}
+   */
+  async #answer(id) {
+    try {
+      this.#token = await this.#getToken()
+      return { type: 'token', id, token: this.#token }
+    } catch (error) {
+      return { type: 'token', id, error: failure(error) }
+    }
+  }
+
+  /** The user is another one now; nobody is shown what was the first one's. */
+  #rejoin() {
+    this.#link?.close()
+    this.#link = undefined
+    this.#isJoined = false
+    this.#newest = 0
+    this.#mirror.clear()
+    this.#set({})
+    const { sharing = 'auto' } = this.#options
+    void this.#join(sharing === 'auto' ? MANNERS : [sharing])
+  }
+
+  /** @param {import('./client/hub.js').Update} update */
+  #update(update) {
+    const { isFirst, events, model } = update
+    if (!isFirst && !this.#isJoined) return
+    this.#set(() => this.#mirror.take(update))
+    for (const { name, detail } of events) this.#tell(name, detail)
+    if (model.clientID !== null || this.state.connection === 'closed') this.#isReady()
+    if (isFirst && !this.#isJoined) {
+      this.#isJoined = true
+      for (const { call } of this.#calls.values()) this.#link?.post(call)
+    }
+  }
+
+  /**
+   * Each notification is told once, also where a hub took over that did not know of the last ones.
+   * @param {string} name
+   * @param {any} detail
+   */
+  #tell(name, detail) {
+    if (name === 'loss') this.#newest = 0
+    if (name === 'notification') {
+      if (detail.notificationID <= this.#newest) return
+      this.#newest = detail.notificationID
+    }
+    this.#dispatch(name, detail)
+  }
+
+  /** @param {Partial<State> | (() => void)} change */
+  #set(change) {
+    const before = this.state
+    if (typeof change === 'function') change()
+    else this.#mirror.set(change)
+    const { state } = this
+    this.#dispatch('change', state)
+    if (state.connection !== before.connection) this.#dispatch('connection', state.connection)
+    if (state.error && state.error.code !== before.error?.code) this.#dispatch('error', state.error)
+  }
+
+  /**
+   * @param {string} name
+   * @param {unknown} detail
+   */
+  #dispatch(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }))
+  }
+
+  /**
+   * @param {number | readonly number[]} ids
+   * @param {'read' | 'unread'} status
+   */
+  async #mark(ids, status) {
+    const list = typeof ids === 'number' ? [ids] : [...ids]
+    const wrong = list.find((id) => !Number.isSafeInteger(id) || id < 1)
+    if (wrong !== undefined) {
+      throw new MercurioError('invalid-field', `${JSON.stringify(wrong)} is not a notificationID`)
+    }
+    if (list.length > 0) await this.#call('mark', list, status)
+  }
+
+  /**
+   * @param {(ToHub & { type: 'call' })['method']} method
+   * @param {unknown[]} args
+   * @returns {Promise<void>}
+   */
+  #call(method, ...args) {
+    if (this.#isClosed) return Promise.reject(closed())
+    const id = ++this.#callCount
+    /** @type {ToHub & { type: 'call' }} */
+    const call = { type: 'call', id, method, args }
+    return new Promise((resolve, reject) => {
+      this.#calls.set(id, { call, resolve, reject })
+      // Otherwise it is said once there is a hub, and again to one that takes over.
+      if (this.#isJoined) this.#link?.post(call)
+    })
+  }
+
+  #refuseCalls() {
+    for (const { reject } of this.#calls.values()) reject(closed())
+    this.#calls.clear()
+  }
+
+  /** @param {boolean} isOn */
+  #listen(isOn) {
+    const change = isOn ? addEventListener : removeEventListener
+    for (const type of ['online', 'offline', 'pageshow', 'pagehide']) change(type, this.#onPage)
+    const changeDocument = isOn ? document.addEventListener : document.removeEventListener
+    changeDocument.call(document, 'visibilitychange', this.#onPage)
+  }
+
+  /** @param {Event} event */
+  #onPage = (event) => {
+    if (event.type === 'pagehide') this.#link?.post({ type: 'bye' })
+    else if (event.type === 'pageshow') {
+      if (/** @type {PageTransitionEvent} */ (event).persisted) this.#greet()
+    } else if (event.type !== 'visibilitychange' || document.visibilityState === 'visible') {
+      if (this.state.connection !== 'closed') this.#wake()
+      this.#link?.post({ type: 'wake', isOnline: navigator.onLine })
+    }
+  }
+}
+
+function closed() {
+  return new MercurioError('closed', 'the inbox was closed')
+}

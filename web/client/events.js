@@ -1,0 +1,26 @@
+// The events of an inbox, with the types of their details.
+
+/**
+ * @typedef {object} Events
+ * @property {import('./session.js').View} change  the state
+ * @property {import('./model.js').Notification} notification  one that arrived
+ * @property {import('./model.js').Marks} read-state  marks, made here or elsewhere
+ * @property {{ oldest: number }} loss  retention took what was not seen; the history was loaded anew
+ * @property {{ code: string, message: string }} error
+ * @property {import('./session.js').Connection} connection
+ */
+
+/**
+ * @typedef {<Name extends keyof Events>(
+ *   type: Name,
+ *   listener: (event: CustomEvent<Events[Name]>) => void,
+ *   options?: boolean | AddEventListenerOptions,
+ * ) => void} Listen
+ */
+
+/** @typedef {{ addEventListener: Listen, removeEventListener: Listen }} Listening */
+
+/** EventTarget, whose listeners know what they are given. */
+export const InboxEvents = /** @type {new () => Omit<EventTarget, keyof Listening> & Listening} */ (
+  /** @type {unknown} */ (EventTarget)
+)

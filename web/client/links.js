@@ -1,0 +1,161 @@
+// How a tab reaches the hub: in its own page, in a SharedWorker, or in the tab that leads.
+
+import { Hub } from './hub.js'
+import { hold, whenGone } from './tabs.js'
+
+/**
+ * @typedef {import('./hub.js').ToHub} ToHub
+ * @typedef {import('./hub.js').ToTab} ToTab
+ * @typedef {import('./model.js').Model} Model
+ */
+
+/**
+ * @typedef {object} Line  a tab's end
+ * @property {string} id  the tab's
+ * @property {string} key  which hub
+ * @property {() => ToHub & { type: 'hello' }} hello
+ * @property {(message: ToTab) => void} receive
+ * @property {() => void} onHub  there is a (new) hub, to which everything has to be said again
+ * @property {() => Model | undefined} model  what the tab knows, for a hub that takes over
+ */
+
+/** @typedef {{ post: (message: ToHub) => void, close: () => void }} Link */
+
+/** How long the worker may take to answer. */
+const PATIENCE = 5_000
+
+/**
+ * The hub in this page.
+ * @param {Line} line
+ * @returns {Link}
+ */
+export function ownLink(line) {
+  const { config, token } = line.hello()
+  const hub = new Hub(config, { token })
+  const tab = { id: line.id, post: line.receive }
+  queueMicrotask(line.onHub)
+  return { post: (message) => void hub.receive(tab, message), close: () => hub.close() }
+}
+
+/**
+ * The hub in a SharedWorker.
+ * @param {Line} line
+ * @param {string | undefined} url  of the worker's script; undefined: beside this module
+ * @param {() => void} onFailure  there is none to be had
+ * @returns {Link}
+ */
+export function workerLink(line, url, onFailure) {
+  let isClosed = false
+  /** @type {MessagePort} */
+  let port
+  const open = () => {
+    // The number is the messages' version: tabs with another one have a worker of their own.
+    // Bundlers know this form, and only this one.
+    const worker =
+      url === undefined
+        ? new SharedWorker(new URL('./worker.js', import.meta.url), {
+            type: 'module',
+            name: 'mercurio 1',
+          })
+        : new SharedWorker(url, { type: 'module', name: 'mercurio 1' })
+    const fail = () => {
+      clearTimeout(timer)
+      if (!isClosed) onFailure()
+    }
+    const timer = setTimeout(fail, PATIENCE)
+    worker.onerror = fail
+    port = worker.port
+    port.onmessage = ({ data }) => {
+      if (data.type !== 'here') return line.receive(data)
+      clearTimeout(timer)
+      void whenGone(data.lock).then(reopen)
+    }
+  }
+  const reopen = () => {
+    if (isClosed) return
+    port.close()
+    open()
+    line.onHub()
+  }
+  /** @param {ToHub} message */
+  const post = (message) => {
+    // A worker that starts again in the place of one that died begins with what a tab knows.
+    const said = message.type === 'hello' ? { ...message, model: line.model() } : message
+    port.postMessage({ key: line.key, from: line.id, message: said })
+  }
+  open()
+  queueMicrotask(line.onHub)
+  return {
+    post,
+    close: () => {
+      isClosed = true
+      post({ type: 'bye' })
+      port.close()
+    },
+  }
+}
+
+/**
+ * The hub in the tab that holds the lock of this name; the others reach it over a BroadcastChannel.
+ * @param {Line} line
+ * @returns {Link}
+ */
+export function leaderLink(line) {
+  const name = `leader 1 ${line.key}`
+  const channel = new BroadcastChannel(`mercurio ${name}`)
+  let isClosed = false
+  /** @type {Hub | null} */
+  let hub = null
+  /** Its tab: what one that is gone has said last may come after what the next says first. */
+  let leader = ''
+  let release = () => {}
+  /** @type {Set<string>} */
+  const followers = new Set()
+
+  channel.onmessage = ({ data: { to, from, message } }) => {
+    if (to === line.id) {
+      leader ||= from
+      if (from === leader) line.receive(message)
+    } else if (to === 'all') {
+      leader = from
+      line.onHub()
+    } else if (to === 'leader' && hub !== null) {
+      if (!followers.has(from)) {
+        followers.add(from)
+        void whenGone(from).then(() => hub?.leave(from))
+      }
+      const post = (/** @type {ToTab} */ told) => {
+        if (!isClosed) channel.postMessage({ to: from, from: line.id, message: told })
+      }
+      void hub.receive({ id: from, post }, message)
+    }
+  }
+
+  void hold(name).then((released) => {
+    release = released
+    if (isClosed) return release()
+    const { config, token } = line.hello()
+    const model = line.model()
+    hub = new Hub(config, { token, model })
+    leader = line.id
+    channel.postMessage({ to: 'all', from: line.id })
+    line.onHub()
+  })
+  queueMicrotask(line.onHub)
+
+  const own = { id: line.id, post: line.receive }
+  const post = (/** @type {ToHub} */ message) => {
+    if (hub !== null) void hub.receive(own, message)
+    else channel.postMessage({ to: 'leader', from: line.id, message })
+  }
+  return {
+    post,
+    close: () => {
+      post({ type: 'bye' })
+      isClosed = true
+      hub?.close()
+      channel.close()
+      release()
+    },
+  }
+}

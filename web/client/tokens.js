@@ -1,0 +1,100 @@
+// The token in use, and when to ask the page for the next one.
+
+import { MercurioError } from './api.js'
+
+/** Asked for so long before the old one expires, or after four fifths of a short life. */
+const LEAD = 30_000
+/** The longest wait a timer can take. */
+export const LONGEST = 2 ** 31 - 1
+
+export class Tokens {
+  #ask
+  #token = ''
+  /** @type {Promise<string> | null} */
+  #asking = null
+
+  /**
+   * @param {() => Promise<string>} ask
+   * @param {string} first  '' where there is none yet
+   */
+  constructor(ask, first) {
+    this.#ask = ask
+    this.#token = first
+  }
+
+  get current() {
+    return this.#token
+  }
+
+  /** The token in use. */
+  async get() {
+    return this.#token === '' ? this.renew() : this.#token
+  }
+
+  /**
+   * One in the place of one that was refused: who comes second takes what the first was given.
+   * @param {string} refused
+   */
+  async instead(refused) {
+    return this.#token !== refused && this.#token !== '' ? this.#token : this.renew()
+  }
+
+  /** Asks the page for one; those who ask at the same time get the same. */
+  renew() {
+    this.#asking ??= this.#ask()
+      .then((token) => (this.#token = token))
+      .finally(() => (this.#asking = null))
+    return this.#asking
+  }
+}
+
+/**
+ * What `getToken` gave, if it is one. By cookie it only has to renew that.
+ * @param {(() => Promise<unknown>) | undefined} getToken
+ * @param {import('./api.js').Config['auth']} auth
+ */
+export async function ask(getToken, auth) {
+  let token
+  try {
+    token = await getToken?.()
+  } catch (error) {
+    throw new MercurioError('token-failed', `getToken failed: ${message(error)}`)
+  }
+  if (auth === 'cookie') return ''
+  if (typeof token === 'string' && token !== '') return token
+  throw new MercurioError('token-failed', `getToken gave ${JSON.stringify(token)}, not a token`)
+}
+
+/**
+ * Milliseconds until a token should be replaced; `null`: it does not say, or is past already (a
+ * clock may be wrong: the gateway will tell).
+ * @param {string} token
+ * @param {number} now
+ */
+export function renewIn(token, now) {
+  const exp = claims(token)?.exp
+  if (typeof exp !== 'number') return null
+  const left = exp * 1000 - now
+  if (left < 1000) return null
+  return Math.min(left - Math.min(LEAD, left / 5), LONGEST)
+}
+
+/**
+ * @param {string} token
+ * @returns {Record<string, unknown> | null}
+ */
+function claims(token) {
+  const part = (token.split('.')[1] ?? '').replaceAll('-', '+').replaceAll('_', '/')
+  try {
+    const bytes = Uint8Array.from(atob(part), (character) => character.charCodeAt(0))
+    const found = JSON.parse(new TextDecoder().decode(bytes))
+    return typeof found === 'object' ? found : null
+  } catch {
+    return null
+  }
+}
+
+/** @param {unknown} error */
+function message(error) {
+  return error instanceof Error ? error.message : String(error)
+}

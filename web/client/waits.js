@@ -1,0 +1,55 @@
+// How long to wait before the stream is opened again: random, so that those who were cut off
+// together don't come back together, and longer each time it fails.
+
+/** The browser's own wait, until the stream says `retry:`. */
+const RETRY = 3000
+const RETRY_MAX = 60_000
+/** After these it is opened again at once, though not twice in a second. */
+const AT_ONCE = ['renewed', 'token-expired', 'loss', 'online', 'silent']
+
+export class Waits {
+  /** What the stream's `retry:` said, in milliseconds. */
+  retry = RETRY
+  #attempts = 0
+  #hurriedAt = 0
+  #notBefore = 0
+
+  /** It worked. */
+  reset() {
+    this.#attempts = 0
+  }
+
+  /** Whether a wait may be cut short: not where the server has said when to come again. */
+  get mayHurry() {
+    return Date.now() >= this.#notBefore
+  }
+
+  /**
+   * Milliseconds, after a stream that ended.
+   * @param {string} why
+   */
+  afterEnd(why) {
+    const now = Date.now()
+    if (AT_ONCE.includes(why) && now - this.#hurriedAt > 1000) {
+      this.#hurriedAt = now
+      return 0
+    }
+    // The server has spread these itself.
+    return why === 'shutdown' ? this.retry : this.#random()
+  }
+
+  /**
+   * Milliseconds, after one that was refused.
+   * @param {number} retryAfter
+   */
+  afterRefusal(retryAfter) {
+    this.#notBefore = Date.now() + retryAfter
+    return retryAfter + this.#random()
+  }
+
+  #random() {
+    const most = Math.min(RETRY_MAX, this.retry * 2 ** this.#attempts)
+    this.#attempts += 1
+    return Math.random() * most
+  }
+}
