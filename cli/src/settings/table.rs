@@ -245,7 +245,7 @@ pub static TABLE: &[Setting] = &[
         .of(STORE, CORES),
     Setting::new("segment-rows", "N", Kind::number(100, 10_000_000), "Rows after which a segment of the store is full; space comes back a segment at a time")
         .of(STORE, CORES)
-        .default("250000"),
+        .default("125000"),
     Setting::new("segment-bytes", "BYTES", Kind::number(64 * 1024, 4096 * MIB), "Bytes after which a segment of the store is full")
         .of(STORE, CORES)
         .default("268435456"),

@@ -67,7 +67,7 @@ use segment::{Held, MemoryIndex, Segment};
 /// How the store uses its machine.
 #[derive(Clone, Debug)]
 pub struct StoreSettings {
-    /// Rows after which a segment is full; an entry for ten recipients has ten. Default 250,000.
+    /// Rows after which a segment is full; an entry for ten recipients has ten. Default 125,000.
     pub segment_rows: u64,
     /// Bytes of keys and values after which a segment is full. Default 256 MiB.
     pub segment_bytes: u64,
@@ -85,7 +85,7 @@ pub struct StoreSettings {
 impl Default for StoreSettings {
     fn default() -> Self {
         Self {
-            segment_rows: 250_000,
+            segment_rows: 125_000,
             segment_bytes: 256 << 20,
             record_cache_bytes: 64 << 20,
             active_cache_bytes: 64 << 20,
