@@ -27,6 +27,8 @@ mod error;
 mod events;
 mod feed;
 mod health;
+#[cfg(test)]
+mod idle_tests;
 pub mod json;
 mod mailbox;
 mod metrics;

@@ -51,6 +51,10 @@ struct User {
     waiting: Vec<oneshot::Sender<()>>,
 }
 
+/// Of a user, the id and the mailboxes' list apart.
+#[cfg(test)]
+pub(crate) const USER_BYTES: usize = size_of::<(Arc<str>, User)>();
+
 #[derive(Default, PartialEq, Eq)]
 enum Joining {
     #[default]
