@@ -18,7 +18,11 @@
  * ) => void} Listen
  */
 
-/** @typedef {{ addEventListener: Listen, removeEventListener: Listen }} Listening */
+/**
+ * @typedef {object} Listening
+ * @property {Listen & EventTarget['addEventListener']} addEventListener
+ * @property {Listen & EventTarget['removeEventListener']} removeEventListener
+ */
 
 /** EventTarget, whose listeners know what they are given. */
 export const InboxEvents = /** @type {new () => Omit<EventTarget, keyof Listening> & Listening} */ (

@@ -73,7 +73,7 @@ async fn a_stream_closed_for_its_token_goes_on_with_the_next() {
     }
 }
 
-/// What is answered with 401 is asked again with a new token: history, stream, marks.
+/// What is answered with 401 is asked again with a new token; whichever tab is left gives it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_is_refused_is_replaced() {
     let Some(browser) = Browser::chromium().await else {
