@@ -47,21 +47,30 @@ export class MercurioInbox extends HTMLElement {
   #badge = make('span', { class: 'badge', part: 'badge', 'aria-hidden': 'true' })
   #bell = make(
     'button',
-    { type: 'button', class: 'bell', part: 'bell', 'aria-haspopup': 'dialog', 'aria-controls': 'panel' },
+    {
+      type: 'button',
+      class: 'bell',
+      part: 'bell',
+      'aria-haspopup': 'dialog',
+      'aria-controls': 'panel',
+    },
     icon('bell'),
     this.#badge,
   )
   #panel = new Panel({
     loadMore: () => void this.#loadMore(),
     markAll: () => void this.#mark((inbox) => inbox.markAllRead(), 'allMarked'),
-    retry: () => void this.#inbox?.reload().catch(() => {}),
+    retry: () => void (this.#inbox ? this.#inbox.reload().catch(() => {}) : this.#connectSoon()),
   })
   #popover = new Popover(this.#panel.element, this.#bell, (isOpen) => {
     this.toggleAttribute('open', isOpen)
     this.#show()
   })
   #announcer = new Announcer((titles) =>
-    this.#around.phrases.say('arrived', { count: titles.length, title: (titles[0] ?? '').slice(0, 120) }),
+    this.#around.phrases.say('arrived', {
+      count: titles.length,
+      title: (titles[0] ?? '').slice(0, 120),
+    }),
   )
   #notices = new Notices(
     () => this.#show(),
@@ -74,6 +83,8 @@ export class MercurioInbox extends HTMLElement {
   #given = null
   /** @type {Inbox | null} */
   #inbox = null
+  /** The state where there is none. */
+  #nothing = NOTHING
   /** Ends what listens to that inbox. */
   #listening = new AbortController()
   #isConnecting = false
@@ -202,7 +213,8 @@ export class MercurioInbox extends HTMLElement {
   #connect() {
     if (this.#given && this.#given === this.#inbox) return
     this.#disconnect()
-    const inbox = this.#given ?? connect(this.#options())
+    const inbox = this.#given ?? this.#own()
+    if (!inbox) return this.#changed()
     this.#inbox = inbox
     this.#listening = new AbortController()
     const { signal } = this.#listening
@@ -216,32 +228,47 @@ export class MercurioInbox extends HTMLElement {
     this.#changed()
   }
 
+  #own() {
+    try {
+      return connect(this.#options())
+    } catch (error) {
+      const { message } = /** @type {Error} */ (error)
+      console.error(`mercurio-inbox: ${message}`)
+      const wrong = { code: 'invalid-options', message }
+      this.#nothing = { ...NOTHING, connection: 'closed', loading: false, error: wrong }
+      return null
+    }
+  }
+
   #disconnect() {
+    this.#nothing = NOTHING
     this.#listening.abort()
     this.#notices.stop()
     this.#inbox = null
   }
 
+  /** @returns {import('./client.js').Options} */
   #options() {
-    const attribute = (/** @type {string} */ name) => this.getAttribute(name) ?? undefined
-    const size = Number(attribute('page-size'))
-    const auth = attribute('auth') ?? (this.#getToken ? 'header' : 'cookie')
-    return {
-      url: attribute('url'),
-      user: attribute('user'),
-      topics: attribute('topics')?.split(/\s+/).filter(Boolean),
-      auth: /** @type {'header' | 'cookie' | 'query'} */ (auth),
-      sharing: /** @type {'auto' | 'worker' | 'leader' | 'none' | undefined} */ (attribute('sharing')),
+    const options = {
+      url: this.getAttribute('url'),
+      user: this.getAttribute('user'),
+      topics: this.getAttribute('topics')?.split(/\s+/).filter(Boolean),
+      auth: this.getAttribute('auth'),
+      sharing: this.getAttribute('sharing'),
+      pageSize: this.hasAttribute('page-size') ? Number(this.getAttribute('page-size')) : null,
       getToken: this.#getToken,
-      pageSize: Number.isInteger(size) && size > 0 ? size : undefined,
     }
+    // What is not said is left to `connect`, and so is what is wrong.
+    return Object.fromEntries(Object.entries(options).filter(([, value]) => value != null))
   }
 
   #changed() {
     const state = this.#state
     this.#notices.connection(state.connection)
     this.#show()
-    this.dispatchEvent(new CustomEvent('inbox-change', { detail: state, bubbles: true, composed: true }))
+    this.dispatchEvent(
+      new CustomEvent('inbox-change', { detail: state, bubbles: true, composed: true }),
+    )
   }
 
   /** @param {Notification} notification */
@@ -269,13 +296,16 @@ export class MercurioInbox extends HTMLElement {
       cancelable: true,
     })
     if (!this.dispatchEvent(click)) return false
-    if (!notification.readAt) void this.#mark((inbox) => inbox.markRead(notification.notificationID))
+    if (!notification.readAt)
+      void this.#mark((inbox) => inbox.markRead(notification.notificationID))
     return true
   }
 
   /** @param {Notification} notification */
   #toggle({ notificationID, readAt }) {
-    void this.#mark((inbox) => (readAt ? inbox.markUnread(notificationID) : inbox.markRead(notificationID)))
+    void this.#mark((inbox) =>
+      readAt ? inbox.markUnread(notificationID) : inbox.markRead(notificationID),
+    )
   }
 
   /**
@@ -305,7 +335,7 @@ export class MercurioInbox extends HTMLElement {
   // What is shown.
 
   get #state() {
-    return this.#inbox?.state ?? NOTHING
+    return this.#inbox?.state ?? this.#nothing
   }
 
   /** Another language, other texts, another way to render: everything anew. */
@@ -335,7 +365,9 @@ export class MercurioInbox extends HTMLElement {
       if (!this.isConnected) return
       const { phrases } = this.#around
       const count = this.#state.unreadCount
-      const shown = phrases.say(count > BADGE_MAX ? 'badgeOverflow' : 'badge', { count: Math.min(count, BADGE_MAX) })
+      const shown = phrases.say(count > BADGE_MAX ? 'badgeOverflow' : 'badge', {
+        count: Math.min(count, BADGE_MAX),
+      })
       write(this.#badge, count > 0 ? shown : '')
       this.#badge.hidden = count === 0
       set(this.#bell, 'aria-label', phrases.say('bell', { count }))

@@ -26,7 +26,9 @@ export function showUser(section, isFirst) {
   const laptop = connect({ getToken, sharing: 'auto' })
   const phone = connect({ getToken, sharing: isFirst ? 'none' : 'auto' })
   if (!isFirst) {
-    showNothing('Another tab is showing the demo: this one shares its connections, and the events are there.')
+    showNothing(
+      'Another tab is showing the demo: this one shares its connections, and the events are there.',
+    )
   }
 
   const bell = document.createElement('mercurio-inbox')
@@ -47,8 +49,21 @@ export function showUser(section, isFirst) {
     make(
       'div',
       { class: 'laptop', role: 'group', 'aria-label': `${name}’s laptop` },
-      make('div', { class: 'chrome', 'aria-hidden': 'true' }, make('i'), make('i'), make('i'), make('span', {}, 'app.acme.example')),
-      make('div', { class: 'bar' }, make('b', {}, 'Acme'), make('span', { class: 'tabs', 'aria-hidden': 'true' }, make('i'), make('i'), make('i')), bell),
+      make(
+        'div',
+        { class: 'chrome', 'aria-hidden': 'true' },
+        make('i'),
+        make('i'),
+        make('i'),
+        make('span', {}, 'app.acme.example'),
+      ),
+      make(
+        'div',
+        { class: 'bar' },
+        make('b', {}, 'Acme'),
+        make('span', { class: 'tabs', 'aria-hidden': 'true' }, make('i'), make('i'), make('i')),
+        bell,
+      ),
       make('div', { class: 'work', 'aria-hidden': 'true' }, make('i'), make('i'), make('i')),
     ),
     make(

@@ -86,7 +86,9 @@ export function startPublisher(token) {
   document.querySelector('#several')?.addEventListener('click', () => {
     void tell(async () => {
       for (let n = 0; n < MIX; n++) {
-        const { source, topic, title, text } = /** @type {Example} */ (EXAMPLES[n % (EXAMPLES.length - 1)])
+        const { source, topic, title, text } = /** @type {Example} */ (
+          EXAMPLES[n % (EXAMPLES.length - 1)]
+        )
         await send(toBeSent({ source, topic, title, text }), token)
       }
       return `Stored and sent ${MIX}`
@@ -96,7 +98,8 @@ export function startPublisher(token) {
 
 /** @param {Example} example */
 function fill(example) {
-  for (const key of /** @type {const} */ (['source', 'topic', 'title', 'text'])) field(key).value = example[key]
+  for (const key of /** @type {const} */ (['source', 'topic', 'title', 'text']))
+    field(key).value = example[key]
   preview()
 }
 

@@ -9,7 +9,10 @@ const SHOWN_MAX = 600
 const log = /** @type {HTMLElement} */ (document.querySelector('#wire'))
 const unheard = globalThis.fetch
 
-globalThis.fetch = async (input, init) => {
+globalThis.fetch = async (
+  /** @type {RequestInfo | URL} */ input,
+  /** @type {RequestInit | undefined} */ init,
+) => {
   const answer = await unheard(input, init)
   const isStream = answer.headers.get('content-type')?.startsWith('text/event-stream')
   if (!isStream || !answer.body) return answer
@@ -31,11 +34,12 @@ export function showNothing(why = 'Events appear here as they arrive.') {
  * @param {string} user
  */
 async function listen(bytes, user) {
+  const decoder = new TextDecoder()
+  const reader = bytes.getReader()
   let rest = ''
-  const reader = bytes.pipeThrough(new TextDecoderStream()).getReader()
   try {
     for (let read = await reader.read(); !read.done; read = await reader.read()) {
-      const blocks = (rest + read.value).split('\n\n')
+      const blocks = (rest + decoder.decode(read.value, { stream: true })).split('\n\n')
       rest = blocks.pop() ?? ''
       for (const block of blocks) show(user, block.trim())
     }
@@ -69,7 +73,9 @@ function show(user, block) {
 /** @param {string} block */
 function kind(block) {
   if (block.startsWith(':') || block.startsWith('(')) return 'comment'
-  return /^event: *(.+)$/m.exec(block)?.[1] ?? (block.includes('data:') ? 'notification' : 'comment')
+  return (
+    /^event: *(.+)$/m.exec(block)?.[1] ?? (block.includes('data:') ? 'notification' : 'comment')
+  )
 }
 
 /**

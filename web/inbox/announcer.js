@@ -8,7 +8,12 @@ const GATHER = 700
 const APART = 4000
 
 export class Announcer {
-  element = make('div', { class: 'sr', role: 'status', 'aria-live': 'polite', 'aria-atomic': 'true' })
+  element = make('div', {
+    class: 'sr',
+    role: 'status',
+    'aria-live': 'polite',
+    'aria-atomic': 'true',
+  })
   /** @type {string[]} */
   #arrived = []
   /** @type {ReturnType<typeof setTimeout> | undefined} */

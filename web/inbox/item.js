@@ -114,13 +114,15 @@ export class Item {
         })
       : make('button', { ...common, type: 'button' })
     title.append(this.title)
-    if (elsewhere) title.append(make('span', { class: 'sr' }, ` (${this.#around.phrases.say('newTab')})`))
+    if (elsewhere)
+      title.append(make('span', { class: 'sr' }, ` (${this.#around.phrases.say('newTab')})`))
     title.addEventListener('click', (event) => this.#activate(event))
     set(this.#time, 'datetime', createdAt)
     set(this.#time, 'title', this.#around.times.full(this.#date))
     const about = make('div', { class: 'meta', part: 'meta' }, this.#time)
     if (topic) about.append(make('span', { class: 'topic', part: 'topic', dir: 'auto' }, topic))
-    if (elsewhere) about.append(make('span', { class: 'host', part: 'host', dir: 'ltr' }, link.host))
+    if (elsewhere)
+      about.append(make('span', { class: 'host', part: 'host', dir: 'ltr' }, link.host))
     const main = make('div', { class: 'main' }, title)
     if (body) main.append(make('div', { class: 'body', part: 'item-body', dir: 'auto' }, body))
     main.append(about)
@@ -135,7 +137,13 @@ export class Item {
     const letter = [...source.trim()][0] ?? '·'
     return make(
       'span',
-      { class: 'avatar', part: 'avatar', 'aria-hidden': 'true', title: source, 'data-tint': sum % TINTS },
+      {
+        class: 'avatar',
+        part: 'avatar',
+        'aria-hidden': 'true',
+        title: source,
+        'data-tint': sum % TINTS,
+      },
       letter.toUpperCase(),
     )
   }

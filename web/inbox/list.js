@@ -15,7 +15,13 @@ const NEAR_END = 240
 
 export class List {
   #keys = make('p', { class: 'sr', id: 'keys' })
-  feed = make('div', { role: 'feed', class: 'feed', part: 'list', 'aria-labelledby': 'title', 'aria-describedby': 'keys' })
+  feed = make('div', {
+    role: 'feed',
+    class: 'feed',
+    part: 'list',
+    'aria-labelledby': 'title',
+    'aria-describedby': 'keys',
+  })
   more = make('button', { type: 'button', class: 'more', part: 'load-more' })
   element = make('div', { class: 'scroller', part: 'scroller' }, this.#keys, this.feed, this.more)
   /** @type {Map<number, Item>} */
@@ -26,10 +32,19 @@ export class List {
   /** @param {() => void} loadMore */
   constructor(loadMore) {
     this.more.addEventListener('click', loadMore)
-    this.element.addEventListener('scroll', () => {
-      const { scrollTop, scrollHeight, clientHeight } = this.element
-      if (scrollTop > 0 && scrollTop + clientHeight > scrollHeight - NEAR_END && !this.more.hidden) loadMore()
-    }, { passive: true })
+    this.element.addEventListener(
+      'scroll',
+      () => {
+        const { scrollTop, scrollHeight, clientHeight } = this.element
+        if (
+          scrollTop > 0 &&
+          scrollTop + clientHeight > scrollHeight - NEAR_END &&
+          !this.more.hidden
+        )
+          loadMore()
+      },
+      { passive: true },
+    )
     this.feed.addEventListener('keydown', (event) => this.#move(event))
   }
 
@@ -71,7 +86,8 @@ export class List {
     set(this.more, 'aria-disabled', loading ? 'true' : null)
     this.more.hidden = !hasMore
     // The button has gone because everything is there: on with the first of what it brought.
-    if (moreHadFocus && this.more.hidden) focus(last?.nextElementSibling ?? this.feed.lastElementChild)
+    if (moreHadFocus && this.more.hidden)
+      focus(last?.nextElementSibling ?? this.feed.lastElementChild)
   }
 
   /** @param {number} id */
@@ -105,7 +121,9 @@ export class List {
 
   #focused() {
     const article = this.feed.querySelector('[role=article]:focus-within')
-    return article ? this.#items.get(Number(/** @type {HTMLElement} */ (article).dataset.id)) : undefined
+    return article
+      ? this.#items.get(Number(/** @type {HTMLElement} */ (article).dataset.id))
+      : undefined
   }
 
   /** @param {KeyboardEvent} event */
@@ -128,7 +146,9 @@ export class List {
     switch (key) {
       case 'PageDown':
       case 'ArrowDown':
-        return /** @type {HTMLElement} */ (from.nextElementSibling ?? (this.more.hidden ? from : this.more))
+        return /** @type {HTMLElement} */ (
+          from.nextElementSibling ?? (this.more.hidden ? from : this.more)
+        )
       case 'PageUp':
       case 'ArrowUp':
         return /** @type {HTMLElement} */ (from.previousElementSibling ?? from)
@@ -147,7 +167,10 @@ export class List {
    */
   #outside(key) {
     if (key === 'End') return this.more.hidden ? null : this.more
-    if (key === 'Home') return /** @type {HTMLElement | null} */ (this.element.closest('#panel')?.querySelector('button, a'))
+    if (key === 'Home')
+      return /** @type {HTMLElement | null} */ (
+        this.element.closest('#panel')?.querySelector('button, a')
+      )
     return null
   }
 }

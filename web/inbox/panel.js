@@ -46,7 +46,9 @@ export class Panel {
       if (this.#list.feed.firstElementChild instanceof HTMLElement)
         this.#list.feed.firstElementChild.focus({ preventScroll: true })
     })
-    this.#list.element.addEventListener('scroll', () => this.#isAtTop() && this.arrived(0), { passive: true })
+    this.#list.element.addEventListener('scroll', () => this.#isAtTop() && this.arrived(0), {
+      passive: true,
+    })
     this.element = make(
       'div',
       { id: 'panel', class: 'panel', part: 'panel', tabindex: -1, 'aria-labelledby': 'title' },
@@ -78,7 +80,10 @@ export class Panel {
     this.#list.element.hidden = isEmpty
     this.#showState(isEmpty ? stateOf(state) : '', state, phrases)
 
-    const failed = state.error && !isEmpty ? { text: phrases.say('loadFailed'), kind: 'warning', retry: true } : null
+    const failed =
+      state.error && !isEmpty
+        ? { text: phrases.say('loadFailed'), kind: 'warning', retry: true }
+        : null
     const line = notice ?? failed
     this.#notice.hidden = !line
     if (line) {
@@ -133,20 +138,39 @@ export class Panel {
     if (which === 'loading') {
       this.#state.append(make('span', { class: 'sr' }, phrases.say('loading')))
       for (let row = 0; row < SKELETONS; row++)
-        this.#state.append(make('div', { class: 'skeleton', 'aria-hidden': 'true' }, make('i'), make('b'), make('u')))
+        this.#state.append(
+          make(
+            'div',
+            { class: 'skeleton', 'aria-hidden': 'true' },
+            make('i'),
+            make('b'),
+            make('u'),
+          ),
+        )
     } else if (which) {
-      const title = which === 'empty' ? 'emptyTitle' : which === 'error' ? 'errorTitle' : 'signedOutTitle'
-      const text = which === 'empty' ? 'emptyText' : which === 'error' ? 'errorText' : 'signedOutText'
+      const title =
+        which === 'empty' ? 'emptyTitle' : which === 'error' ? 'errorTitle' : 'signedOutTitle'
+      const text =
+        which === 'empty' ? 'emptyText' : which === 'error' ? 'errorText' : 'signedOutText'
       this.#state.append(
-        make('span', { class: 'picture', 'aria-hidden': 'true' }, icon(which === 'empty' ? 'bell' : 'cloud')),
+        make(
+          'span',
+          { class: 'picture', 'aria-hidden': 'true' },
+          icon(which === 'empty' ? 'bell' : 'cloud'),
+        ),
         make('p', { class: 'state-title', part: 'state-title' }, phrases.say(title)),
         make('p', { class: 'state-text', part: 'state-text' }, phrases.say(text)),
       )
       if (which !== 'empty') {
-        const again = make('button', { type: 'button', class: 'button', part: 'retry' }, phrases.say('retry'))
+        const again = make(
+          'button',
+          { type: 'button', class: 'button', part: 'retry' },
+          phrases.say('retry'),
+        )
         again.addEventListener('click', () => this.retry())
         this.#state.append(again)
-        if (state.error) this.#state.append(make('p', { class: 'code', part: 'code' }, state.error.code))
+        if (state.error)
+          this.#state.append(make('p', { class: 'code', part: 'code' }, state.error.code))
       }
     }
     if (hadFocus) this.element.focus()

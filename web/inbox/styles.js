@@ -30,7 +30,15 @@ const text = css`
     color-scheme: light dark;
     display: inline-block;
     font: 400 var(--mercurio-font-size, 14px) / 1.45
-      var(--mercurio-font, system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif);
+      var(
+        --mercurio-font,
+        system-ui,
+        -apple-system,
+        'Segoe UI',
+        Roboto,
+        'Helvetica Neue',
+        sans-serif
+      );
     text-align: start;
   }
 
@@ -611,7 +619,12 @@ const text = css`
   .code {
     margin: 14px 0 0;
     color: var(--_muted);
-    font: 0.8em ui-monospace, 'SF Mono', Menlo, Consolas, monospace;
+    font:
+      0.8em ui-monospace,
+      'SF Mono',
+      Menlo,
+      Consolas,
+      monospace;
   }
 
   .skeleton {
