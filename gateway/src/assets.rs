@@ -81,7 +81,7 @@ pub(crate) fn demo<S: Clone + Send + Sync + 'static>() -> Router<S> {
         let head = answer.headers_mut();
         let policy = HeaderValue::from_static(DEMO_POLICY);
         head.insert(header::CONTENT_SECURITY_POLICY, policy);
-        let private = HeaderValue::from_static("no-referrer");
+        let private = HeaderValue::from_static("same-origin");
         head.insert(header::REFERRER_POLICY, private);
         answer
     }))

@@ -62,12 +62,22 @@ function show(user, block) {
   entry.append(make('div', { class: 'about' }, make('b', {}, user), ' ', make('time', {}, time)))
   for (const line of block.split('\n')) {
     const [, name = '', value = ''] = /^(\w*:)?([^]*)$/.exec(line) ?? []
-    const text = value.length > SHOWN_MAX ? `${value.slice(0, SHOWN_MAX)}…` : value
+    const visible = value.replace(/[\u202a-\u202e\u2066-\u2069]/g, escaped)
+    const text = visible.length > SHOWN_MAX ? `${visible.slice(0, SHOWN_MAX)}…` : visible
     entry.append(make('div', { class: 'line' }, make('i', {}, name), text))
   }
   log.append(entry)
   while (log.childElementCount > LINES_MAX) log.firstElementChild?.remove()
   if (isAtEnd) log.scrollTop = log.scrollHeight
+}
+
+/**
+ * What would turn the rest of the line around.
+ *
+ * @param {string} control
+ */
+function escaped(control) {
+  return `\\u${control.charCodeAt(0).toString(16)}`
 }
 
 /** @param {string} block */

@@ -71,6 +71,7 @@ export class Panel {
     this.#count.hidden = notifications.length === 0
     set(this.#count, 'data-unread', unreadCount > 0)
     write(/** @type {Element} */ (this.#markAll.lastElementChild), phrases.say('markAll'))
+    set(this.#markAll, 'title', phrases.say('markAll'))
     // Not `disabled`: whoever has just pressed it would lose their place.
     set(this.#markAll, 'aria-disabled', unreadCount === 0 ? 'true' : null)
     this.#markAll.hidden = notifications.length === 0 && unreadCount === 0

@@ -155,6 +155,7 @@ const text = css`
   /* The panel. */
 
   .panel {
+    container-type: inline-size;
     display: flex;
     flex-direction: column;
     color: var(--_text);
@@ -253,6 +254,24 @@ const text = css`
     cursor: default;
   }
 
+  /* Too narrow for words. */
+  @container (max-width: 372px) {
+    .mark-all {
+      inline-size: 36px;
+      min-block-size: 36px;
+      justify-content: center;
+      border-radius: 50%;
+    }
+
+    .mark-all span {
+      position: absolute;
+      inline-size: 1px;
+      block-size: 1px;
+      overflow: hidden;
+      clip-path: inset(50%);
+    }
+  }
+
   .notice {
     display: flex;
     flex: none;
@@ -333,8 +352,6 @@ const text = css`
     /* A pile of combining marks stays where it is. */
     overflow: clip;
     contain: content;
-    content-visibility: auto;
-    contain-intrinsic-size: auto 84px;
     transition: background-color 0.15s;
   }
 
@@ -465,20 +482,18 @@ const text = css`
     display: flex;
     flex-wrap: wrap;
     align-items: center;
-    gap: 3px 8px;
+    gap: 4px 8px;
     margin-block-start: 5px;
     color: var(--_muted);
     font-size: 0.857em;
   }
 
-  .meta > * + *::before {
-    content: '·';
-    margin-inline-end: 8px;
-  }
-
   .topic,
   .host {
     max-inline-size: 100%;
+    padding-inline: 6px;
+    border-radius: 5px;
+    background: color-mix(in srgb, var(--_text) 5.5%, transparent);
     overflow: hidden;
     text-overflow: ellipsis;
     white-space: nowrap;

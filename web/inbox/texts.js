@@ -26,7 +26,7 @@ export const english = {
   emptyTitle: 'You’re all caught up',
   emptyText: 'New notifications appear here the moment they arrive.',
   errorTitle: 'Notifications can’t be loaded',
-  errorText: 'This is on our side or on the way here. Please try again.',
+  errorText: 'The server can’t be reached right now. Please try again.',
   signedOutTitle: 'You’re signed out',
   signedOutText: 'Sign in again to see your notifications.',
   retry: 'Try again',
