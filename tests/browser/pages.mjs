@@ -7,6 +7,9 @@
 //   {"id", "do": "close", "page": P}
 //   {"id", "do": "offline", "context": C, "value": bool}
 //   {"id", "do": "serve", "context": C, "url": U, "html": H, "headers": {…}}   answers this address with this
+//   {"id", "do": "press", "page": P, "keys": [K, …]}          real key presses; "Tab", "Shift+Tab", "a"
+//   {"id", "do": "click", "page": P, "at": S}                 a real click; S also reaches into shadow trees
+//   {"id", "do": "look", "page": P, "width", "height", "scheme": "light"|"dark", "motion": "reduce"|null}
 //   {"id", "do": "screenshot", "page": P, "path": F}
 // usage: node pages.mjs chromium|firefox EXECUTABLE [ARGUMENT…]
 
@@ -70,6 +73,17 @@ const verbs = {
   async serve({ context: name, url, html, headers }) {
     const answer = { body: html, contentType: "text/html; charset=utf-8", headers };
     await (await context(name)).route(url, (route) => route.fulfill(answer));
+  },
+  async press({ page, keys }) {
+    for (const key of keys) await pages.get(page).keyboard.press(key);
+  },
+  async click({ page, at }) {
+    await pages.get(page).click(at, { timeout: 20_000 });
+  },
+  async look({ page: name, width, height, scheme, motion = null }) {
+    const page = pages.get(name);
+    await page.setViewportSize({ width, height });
+    await page.emulateMedia({ colorScheme: scheme, reducedMotion: motion });
   },
   async screenshot({ page, path }) {
     await pages.get(page).screenshot({ path });
