@@ -168,7 +168,7 @@ export class MercurioInbox extends HTMLElement {
     if (this.hasAttribute('open')) this.#popover.show()
     this.#ticking ??= setInterval(() => this.#panel.tick(), TICK)
     this.#renew()
-    this.#connectSoon()
+    if (!this.#inbox) this.#connectSoon()
   }
 
   disconnectedCallback() {

@@ -74,6 +74,8 @@ export class Notices {
     this.#settle()
     clearTimeout(this.#shown)
     this.#failure = null
+    this.#connection = 'connecting'
+    this.#wasAway = false
   }
 
   #settle() {

@@ -352,7 +352,6 @@ const text = css`
     /* A pile of combining marks stays where it is. */
     overflow: clip;
     contain: content;
-    transition: background-color 0.15s;
   }
 
   .item + .item {

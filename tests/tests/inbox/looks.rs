@@ -13,7 +13,8 @@ async fn look(page: &Page<'_>, name: &str) {
             page.look(size, scheme).await;
             // What moves has come to rest, or colours are measured half-way.
             page.run(
-                "await Promise.all(document.getAnimations().filter((one) => one.effect.getTiming().iterations !== Infinity).map((one) => one.finished))",
+                "await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))
+                await Promise.all(document.getAnimations().filter((one) => one.effect.getTiming().iterations !== Infinity).map((one) => one.finished))",
                 Value::Null,
             )
             .await;

@@ -25,8 +25,8 @@ const HTML: &str = r#"<!doctype html>
 <meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Acme</title>
 <script type="module" src="/inbox.js"></script>
 <header><h1>Acme</h1><button id="before">before</button>
-<mercurio-inbox id="bell"></mercurio-inbox><button id="after">after</button></header>
-<main><mercurio-inbox id="list" layout="inline" hidden></mercurio-inbox></main>
+<mercurio-inbox id="bell" sharing="leader"></mercurio-inbox><button id="after">after</button></header>
+<main><mercurio-inbox id="list" layout="inline" sharing="leader" hidden></mercurio-inbox></main>
 </html>"#;
 
 /// What a test's code finds in the page. `ran` is set by whatever hostile data would run.
@@ -34,7 +34,7 @@ const HELPERS: &str = r#"
 window.violations = []
 document.addEventListener('securitypolicyviolation', (event) => violations.push(event.violatedDirective + ' ' + event.blockedURI))
 for (const name of ['alert', 'confirm', 'prompt']) window[name] = () => { window.ran = name }
-const styles = new CSSStyleSheet()
+window.styles = new CSSStyleSheet()
 styles.replaceSync(`
   :root { color-scheme: light dark; font-family: system-ui, sans-serif; background: light-dark(#f2f3f7, #0c0e12); color: light-dark(#151821, #eceef3) }
   body { margin: 0 } header { display: flex; align-items: center; gap: 12px; padding: 8px 20px; background: light-dark(#fff, #17191f) }
@@ -59,7 +59,12 @@ await customElements.whenDefined('mercurio-inbox')
 
 /// A page of the service's, under the strict policy.
 async fn blank<'a>(browser: &'a Browser, context: &str, service: &Service) -> Page<'a> {
-    let url = format!("http://{}/page", service.http());
+    blank_at(browser, context, &format!("http://{}", service.http())).await
+}
+
+/// The same by another name of the service's.
+async fn blank_at<'a>(browser: &'a Browser, context: &str, origin: &str) -> Page<'a> {
+    let url = format!("{origin}/page");
     let headers = json!({ "content-security-policy": STRICT });
     browser.serve(context, &url, HTML, headers).await;
     let page = browser.open(context, &url).await;

@@ -82,10 +82,14 @@ async fn errors_are_shown_and_trying_again_helps() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn offline_is_said_and_what_is_there_stays() {
-    let Some(browser) = Browser::chromium().await else {
+    // A host that has a name: what is on this machine itself is never offline.
+    let map = "--host-resolver-rules=MAP app.example 127.0.0.1";
+    let service = Setup::serve().start().await;
+    let origin = format!("http://app.example:{}", service.http().port());
+    let secure = format!("--unsafely-treat-insecure-origin-as-secure={origin}");
+    let Some(browser) = Browser::chromium_with(&[map, &secure]).await else {
         return;
     };
-    let service = Setup::serve().start().await;
     let api = service.service_api();
     publish(&api, &["one"]).await;
     let page = page(&browser, "one", &service, &service.secret().user("alice")).await;
