@@ -278,6 +278,10 @@ export class MercurioInbox extends HTMLElement {
     queueMicrotask(() => {
       const item = this.#panel.item(notification.notificationID)
       item?.element.classList.add('arrived')
+      // Otherwise it would begin again whenever the panel is opened.
+      item?.element.addEventListener('animationend', (event) => {
+        if (event.target === item.element) item.element.classList.remove('arrived')
+      })
       this.#bell.classList.remove('rings')
       void this.#bell.offsetWidth // Begins the animation anew.
       this.#bell.classList.add('rings')

@@ -12,6 +12,7 @@ const FAILURE_SHOWN = 8000
 export class Notices {
   #connection = 'connecting'
   #isPatient = true
+  #wasOpen = false
   #wasAway = false
   /** @type {'markFailed' | 'loss' | null} */
   #failure = null
@@ -39,6 +40,7 @@ export class Notices {
       this.#settle()
       if (this.#wasAway) this.#say('reconnected')
       this.#wasAway = false
+      this.#wasOpen = true
     } else {
       this.#patience ??= setTimeout(() => this.#lose(), connection === 'waiting' ? PATIENCE : 0)
     }
@@ -76,6 +78,7 @@ export class Notices {
     this.#failure = null
     this.#connection = 'connecting'
     this.#wasAway = false
+    this.#wasOpen = false
   }
 
   #settle() {
@@ -87,7 +90,7 @@ export class Notices {
   #lose() {
     this.#isPatient = false
     const key = this.#away()
-    if (key) {
+    if (key && this.#wasOpen) {
       this.#wasAway = true
       this.#say(key)
     }
@@ -101,7 +104,8 @@ export class Notices {
       case 'waiting':
         return 'reconnecting'
       case 'closed':
-        return 'closed'
+        // Otherwise that is what the error in the list's place is about.
+        return this.#wasOpen ? 'closed' : null
       case 'connecting':
         return this.#wasAway ? 'reconnecting' : null
     }

@@ -30,7 +30,7 @@ export const english = {
   signedOutTitle: 'You’re signed out',
   signedOutText: 'Sign in again to see your notifications.',
   retry: 'Try again',
-  offline: 'You’re offline. Here is what was loaded last.',
+  offline: 'You’re offline. New notifications come once you’re back.',
   reconnecting: 'Connection lost. Reconnecting…',
   closed: 'Not connected. New notifications don’t arrive.',
   reconnected: 'Connected again',

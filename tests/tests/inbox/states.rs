@@ -92,9 +92,15 @@ async fn offline_is_said_and_what_is_there_stays() {
     };
     let api = service.service_api();
     publish(&api, &["one"]).await;
-    let page = page(&browser, "one", &service, &service.secret().user("alice")).await;
-    page.run("bell.open = true", Value::Null).await;
+    let page = blank_at(&browser, "one", &origin).await;
+    let token = service.secret().user("alice");
+    page.run(
+        "bell.getToken = async () => value; bell.open = true",
+        json!(token),
+    )
+    .await;
     until(&page, "titles().join() === 'one' && at('.notice').hidden").await;
+    until(&page, "bell.inbox.state.connection === 'open'").await;
     browser.offline("one", true).await;
     until(&page, "at('.notice').textContent.includes('offline')").await;
     until(&page, "at('[role=status]').textContent.includes('offline')").await;
@@ -163,7 +169,7 @@ async fn whose_connection_it_is() {
     // One that the page made is the page's: shown here and there, and left alone.
     page.run(
         "const { connect } = await import('/client.js')
-        window.own = connect({ getToken: async () => value })
+        window.own = connect({ getToken: async () => value, sharing: 'leader' })
         bell.inbox = own
         list.inbox = own
         list.hidden = false",
