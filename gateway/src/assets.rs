@@ -6,6 +6,7 @@
 use axum::{
     Router,
     http::HeaderMap,
+    middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -38,11 +39,60 @@ const ASSETS: &[Asset] = &[
     web!("/client/tokens.js", SCRIPT),
     web!("/client/waits.js", SCRIPT),
     web!("/client/worker.js", SCRIPT),
+    web!("/inbox.js", SCRIPT),
+    web!("/inbox/announcer.js", SCRIPT),
+    web!("/inbox/content.js", SCRIPT),
+    web!("/inbox/dom.js", SCRIPT),
+    web!("/inbox/item.js", SCRIPT),
+    web!("/inbox/list.js", SCRIPT),
+    web!("/inbox/notices.js", SCRIPT),
+    web!("/inbox/panel.js", SCRIPT),
+    web!("/inbox/popover.js", SCRIPT),
+    web!("/inbox/styles.js", SCRIPT),
+    web!("/inbox/texts.js", SCRIPT),
+    web!("/inbox/time.js", SCRIPT),
 ];
 
-/// The routes of all of them.
+/// The demo's files; its page is at `/`.
+const DEMO: &[Asset] = &[
+    (
+        "/",
+        "text/html; charset=utf-8",
+        include_str!("../../web/demo/index.html"),
+    ),
+    web!("/demo/demo.css", "text/css; charset=utf-8"),
+    web!("/demo/icon.svg", "image/svg+xml"),
+    web!("/demo/demo.js", SCRIPT),
+    web!("/demo/devices.js", SCRIPT),
+    web!("/demo/publisher.js", SCRIPT),
+    web!("/demo/tokens.js", SCRIPT),
+    web!("/demo/wire.js", SCRIPT),
+];
+
+/// The demo shows that the client and the inbox need nothing that a strict policy forbids.
+const DEMO_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; \
+    frame-ancestors 'none'";
+
+/// The routes of what every page may load.
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    ASSETS.iter().fold(Router::new(), |router, asset| {
+    of(ASSETS)
+}
+
+/// The routes of the demo, which only `mercurio dev` has.
+pub(crate) fn demo<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    of(DEMO).layer(middleware::map_response(async |mut answer: Response| {
+        let head = answer.headers_mut();
+        let policy = HeaderValue::from_static(DEMO_POLICY);
+        head.insert(header::CONTENT_SECURITY_POLICY, policy);
+        let private = HeaderValue::from_static("same-origin");
+        head.insert(header::REFERRER_POLICY, private);
+        answer
+    }))
+}
+
+fn of<S: Clone + Send + Sync + 'static>(assets: &'static [Asset]) -> Router<S> {
+    assets.iter().fold(Router::new(), |router, asset| {
         let tag = tag(asset.2);
         let handler = move |headers: HeaderMap| {
             let answer = answer(asset, &tag, &headers);
@@ -100,20 +150,26 @@ mod tests {
 
     #[test]
     fn every_module_that_is_imported_is_served() {
-        for (path, _, text) in ASSETS {
-            let folder = path.rsplit_once('/').unwrap().0;
-            for line in text.lines().filter(|line| !line.trim().starts_with('*')) {
-                let Some((_, rest)) = line.split_once(" from '") else {
+        let all = || ASSETS.iter().chain(DEMO);
+        for (path, _, text) in all().filter(|asset| asset.1 == SCRIPT) {
+            for line in text
+                .lines()
+                .filter(|line| !line.trim().starts_with(['*', '/']))
+            {
+                let import = [" from '", "import '"]
+                    .iter()
+                    .find_map(|form| line.split_once(form));
+                let Some((name, _)) = import.and_then(|(_, rest)| rest.split_once('\'')) else {
                     continue;
                 };
-                let Some(name) = rest
-                    .strip_suffix('\'')
-                    .and_then(|name| name.strip_prefix("./"))
-                else {
-                    continue;
-                };
+                let mut folder = path.rsplit_once('/').unwrap().0;
+                let mut name = name.trim_start_matches("./");
+                while let Some(rest) = name.strip_prefix("../") {
+                    folder = folder.rsplit_once('/').unwrap().0;
+                    name = rest;
+                }
                 let imported = format!("{folder}/{name}");
-                let is_served = ASSETS.iter().any(|(path, ..)| *path == imported);
+                let is_served = all().any(|(path, ..)| *path == imported);
                 assert!(is_served, "{path} imports {imported}");
             }
         }

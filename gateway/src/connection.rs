@@ -31,6 +31,7 @@ use tower::ServiceExt;
 use crate::{
     Context,
     delivery::Delivery,
+    demo::FromThisMachine,
     feed::{Feed, Handover},
     mailbox::End,
     patience::Patient,
@@ -143,7 +144,13 @@ async fn serve(open: Arc<Connections>, socket: TcpStream, permit: OwnedSemaphore
 async fn requests(open: &Connections, socket: TcpStream) -> Option<(Taken, TcpStream)> {
     let taken: Mutex<Option<Taken>> = Mutex::new(None);
     let patience = open.context.settings.read_timeout;
-    let service = service_fn(|request| answer(&open.router, &taken, request));
+    let is_local = open.context.settings.demo.is_some() && comes_from_here(&socket);
+    let service = service_fn(|mut request: Request<Incoming>| {
+        if is_local {
+            request.extensions_mut().insert(FromThisMachine);
+        }
+        answer(&open.router, &taken, request)
+    });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(open.context.settings.read_timeout)
@@ -175,6 +182,11 @@ async fn requests(open: &Connections, socket: TcpStream) -> Option<(Taken, TcpSt
             None
         }
     }
+}
+
+fn comes_from_here(socket: &TcpStream) -> bool {
+    let address = socket.peer_addr();
+    address.is_ok_and(|address| address.ip().to_canonical().is_loopback())
 }
 
 /// Answers a request; where the answer is a stream, it is left in `taken`, and hyper never gets to

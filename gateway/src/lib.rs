@@ -13,6 +13,7 @@
 //! | `registry`, `mailbox` | which streams are open, and what waits for each |
 //! | `relay`, `core` | the one upstream stream; calls to the core |
 //! | `json` | what a notification looks like |
+//! | `demo` | the tokens of `mercurio dev`'s page |
 
 #![warn(missing_docs)]
 
@@ -23,6 +24,7 @@ mod catch_up;
 mod connection;
 mod core;
 mod delivery;
+mod demo;
 mod error;
 mod events;
 mod feed;

@@ -6,7 +6,7 @@ use axum::{
     Router,
     extract::{FromRequestParts, Request},
     middleware::{self, Next},
-    response::{Html, Response},
+    response::Response,
     routing::{get, post, put},
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
@@ -21,6 +21,7 @@ use tracing::Instrument;
 use crate::{
     Context, api, assets, connection,
     core::Core,
+    demo,
     error::ApiError,
     events, health,
     metrics::Metrics,
@@ -132,8 +133,10 @@ fn router(context: &Arc<Context>) -> Router {
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
         .merge(assets::routes());
-    if context.settings.demo {
-        router = router.route("/", get(|| async { Html(include_str!("demo.html")) }));
+    if context.settings.demo.is_some() {
+        router = router
+            .merge(assets::demo())
+            .route("/demo/tokens/{user}", post(demo::token));
     }
     router
         .fallback(|| async {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use mercurio_auth::Issuer;
+
 /// The gateway's settings, with their defaults.
 #[derive(Clone, Debug)]
 pub struct GatewaySettings {
@@ -37,8 +39,8 @@ pub struct GatewaySettings {
     pub data_max_bytes: usize,
     /// Destinations of one broadcast. Default 10,000.
     pub recipients_max: usize,
-    /// Serve the demo page at `/`. Default no.
-    pub demo: bool,
+    /// Serve the demo page at `/`, and hand it tokens of this issuer's. Default no.
+    pub demo: Option<Issuer>,
     /// How long streams and calls have to end at shutdown. Default 5 s.
     pub shutdown_grace: Duration,
 }
@@ -61,7 +63,7 @@ impl Default for GatewaySettings {
             read_timeout: Duration::from_secs(10),
             data_max_bytes: 65_536,
             recipients_max: 10_000,
-            demo: false,
+            demo: None,
             shutdown_grace: Duration::from_secs(5),
         }
     }

@@ -8,6 +8,9 @@
 //   {"id", "do": "offline", "context": C, "value": bool}
 //   {"id", "do": "serve", "context": C, "url": U, "kind", "body", "headers"}   answers this address with this
 //   {"id", "do": "kill", "kind": K}                           ends what runs as a K ("shared_worker") (Chromium)
+//   {"id", "do": "press", "page": P, "keys": [K, …]}          real key presses; "Tab", "Shift+Tab", "a"
+//   {"id", "do": "click", "page": P, "at": S}                 a real click; S also reaches into shadow trees
+//   {"id", "do": "look", "page": P, "width", "height", "scheme": "light"|"dark", "motion": "reduce"|null}
 //   {"id", "do": "screenshot", "page": P, "path": F}
 // usage: node pages.mjs chromium|firefox EXECUTABLE [ARGUMENT…]
 
@@ -78,6 +81,17 @@ const verbs = {
     const found = targetInfos.filter(({ type }) => type === kind);
     for (const { targetId } of found) await session.send("Target.closeTarget", { targetId });
     return found.length;
+  },
+  async press({ page, keys }) {
+    for (const key of keys) await pages.get(page).keyboard.press(key);
+  },
+  async click({ page, at }) {
+    await pages.get(page).click(at, { timeout: 20_000 });
+  },
+  async look({ page: name, width, height, scheme, motion = null }) {
+    const page = pages.get(name);
+    await page.setViewportSize({ width, height });
+    await page.emulateMedia({ colorScheme: scheme, reducedMotion: motion });
   },
   async screenshot({ page, path }) {
     await pages.get(page).screenshot({ path });

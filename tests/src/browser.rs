@@ -158,6 +158,63 @@ impl Page<'_> {
         }
     }
 
+    /// Presses keys, one after the other (Chromium).
+    pub async fn press(&self, keys: &[&str]) {
+        self.browser
+            .ask(json!({ "do": "press", "page": self.name, "keys": keys }))
+            .await;
+    }
+
+    /// Clicks what this CSS selector finds, in shadow trees too (Chromium).
+    pub async fn click(&self, at: &str) {
+        self.browser
+            .ask(json!({ "do": "click", "page": self.name, "at": at }))
+            .await;
+    }
+
+    /// Sets the window's size and the colour scheme that is preferred, `light` or `dark`
+    /// (Chromium).
+    pub async fn look(&self, (width, height): (u32, u32), scheme: &str) {
+        self.browser
+            .ask(json!({
+                "do": "look", "page": self.name, "width": width, "height": height, "scheme": scheme,
+            }))
+            .await;
+    }
+
+    /// Motion is not wanted (Chromium).
+    pub async fn reduce_motion(&self) {
+        self.browser
+            .ask(json!({
+                "do": "look", "page": self.name, "width": 1280, "height": 800, "motion": "reduce",
+            }))
+            .await;
+    }
+
+    /// Keeps a picture in `target/screenshots`.
+    pub async fn screenshot(&self, name: &str) {
+        let folder = crate::binary::repository().join("target/screenshots");
+        std::fs::create_dir_all(&folder).expect("a folder for pictures");
+        let path = folder.join(format!("{name}.png"));
+        self.browser
+            .ask(json!({ "do": "screenshot", "page": self.name, "path": path }))
+            .await;
+    }
+
+    /// What axe-core finds wrong with the page's accessibility: nothing, or a list.
+    pub async fn accessibility(&self) -> Value {
+        let folder = tools::browser().expect("there is a browser");
+        let axe = std::fs::read_to_string(folder.join("node_modules/axe-core/axe.min.js"))
+            .expect("axe-core is installed");
+        let code = format!(
+            "if (!window.axe) {{ {axe} }}
+            const found = await window.axe.run(document, {{ resultTypes: ['violations'] }})
+            return found.violations.map(({{ id, help, nodes }}) =>
+              ({{ id, help, nodes: nodes.map(({{ target, failureSummary }}) => [target, failureSummary]) }}))"
+        );
+        self.run(&code, Value::Null).await
+    }
+
     /// Leaves it for another address.
     pub async fn go(&self, url: &str) {
         self.browser

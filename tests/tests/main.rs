@@ -16,6 +16,7 @@ mod history;
 mod hostile;
 mod http_api;
 mod idempotency;
+mod inbox;
 mod keys;
 mod limits;
 mod model;

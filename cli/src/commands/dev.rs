@@ -15,7 +15,7 @@ const TOKEN_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
 
 pub fn run(settings: &Settings) -> Result<(), Failure> {
     server::log(settings);
-    let keys = keys::Keys::dev(settings)?;
+    let mut keys = keys::Keys::dev(settings)?;
     let issuer = Issuer::new(keys::signing_or_dev(settings)?, &keys::rules(settings)?);
     let issue = |user: &str, scopes: &[&str]| {
         issuer
@@ -24,6 +24,7 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
     };
     let publisher = issue("publisher", &[SCOPE_PUBLISH])?;
     let (alice, bob) = (issue("alice", &[])?, issue("bob", &[])?);
+    keys.demo = Some(issuer.clone());
     server::run(Command::Dev, settings, keys, |addresses| {
         client::print(&banner(addresses, &publisher, &alice, &bob))?;
         Ok(())

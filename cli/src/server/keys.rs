@@ -30,6 +30,8 @@ pub struct Keys {
     pub internal: ServiceTokens,
     /// What a gateway alone shows the core; `None`: there is nothing to sign with.
     pub service: Option<ServiceTokens>,
+    /// What `dev` signs the tokens of its demo page with; `None`: there is no demo.
+    pub demo: Option<Issuer>,
 }
 
 impl Keys {
@@ -100,6 +102,7 @@ impl Keys {
             internal: issued(&internal)?,
             core_verifier: Arc::new(Verifier::new(keys, rules)),
             service,
+            demo: None,
         })
     }
 }

@@ -144,7 +144,7 @@ async fn serve(
                 ),
                 None => (settings.texts("core-url"), service_tokens(&keys)?),
             };
-            let settings = parts::gateway(settings, urls, command == Command::Dev);
+            let settings = parts::gateway(settings, urls, keys.demo.clone());
             let gateway = Gateway::new(settings, keys.verifier.clone(), tokens, &mut registry)
                 .map_err(|error| Failure::Usage(error.to_string()))?;
             Some((gateway, listener))

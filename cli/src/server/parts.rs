@@ -1,5 +1,6 @@
 //! From the settings to those of core and gateway. What is not set is theirs to say.
 
+use mercurio_auth::Issuer;
 use mercurio_core::{CoreSettings, Retention};
 use mercurio_gateway::GatewaySettings;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -66,7 +67,11 @@ pub fn core(settings: &Settings) -> CoreSettings {
     core
 }
 
-pub fn gateway(settings: &Settings, core_urls: Vec<String>, demo: bool) -> GatewaySettings {
+pub fn gateway(
+    settings: &Settings,
+    core_urls: Vec<String>,
+    demo: Option<Issuer>,
+) -> GatewaySettings {
     let mut gateway = GatewaySettings {
         core_urls,
         demo,

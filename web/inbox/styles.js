@@ -1,0 +1,755 @@
+// How it looks. What a page may change are the custom properties at the top, and the parts.
+
+/** Only so that editors and prettier know what it is. */
+const css = String.raw
+
+const text = css`
+  :host {
+    --_accent: var(--mercurio-accent, light-dark(#2b59e0, #8fabff));
+    --_background: var(--mercurio-background, light-dark(#fff, #17191f));
+    --_text: var(--mercurio-text, light-dark(#151821, #eceef3));
+    --_muted: var(--mercurio-muted, light-dark(#5a6172, #a0a8b8));
+    --_border: var(--mercurio-border, light-dark(#e6e8ee, #2b2f39));
+    --_unread: var(--mercurio-unread, var(--_accent));
+    --_unread-background: var(
+      --mercurio-unread-background,
+      color-mix(in srgb, var(--_accent) 5%, var(--_background))
+    );
+    --_hover: color-mix(in srgb, var(--_text) 4.5%, transparent);
+    --_badge: var(--mercurio-badge-background, light-dark(#cf1f35, #e5364b));
+    --_badge-text: var(--mercurio-badge-text, #fff);
+    --_warning: var(--mercurio-warning, light-dark(#a11d2e, #ffb0b8));
+    --_radius: var(--mercurio-radius, 14px);
+    --_shadow: var(
+      --mercurio-shadow,
+      0 0 0 1px light-dark(rgb(18 24 40 / 8%), rgb(255 255 255 / 9%)),
+      0 4px 12px rgb(10 15 30 / 8%),
+      0 18px 48px rgb(10 15 30 / 18%)
+    );
+
+    color-scheme: light dark;
+    display: inline-block;
+    font: 400 var(--mercurio-font-size, 14px) / 1.45
+      var(
+        --mercurio-font,
+        system-ui,
+        -apple-system,
+        'Segoe UI',
+        Roboto,
+        'Helvetica Neue',
+        sans-serif
+      );
+    text-align: start;
+  }
+
+  :host([theme='light']) {
+    color-scheme: light;
+  }
+
+  :host([theme='dark']) {
+    color-scheme: dark;
+  }
+
+  :host([theme='page']) {
+    color-scheme: inherit;
+  }
+
+  :host([layout='inline']) {
+    display: block;
+    min-block-size: 0;
+  }
+
+  :host([hidden]),
+  [hidden] {
+    display: none !important;
+  }
+
+  * {
+    box-sizing: border-box;
+  }
+
+  button {
+    appearance: none;
+    border: 0;
+    margin: 0;
+    padding: 0;
+    background: none;
+    color: inherit;
+    font: inherit;
+    text-align: inherit;
+    cursor: pointer;
+    touch-action: manipulation;
+    -webkit-tap-highlight-color: transparent;
+  }
+
+  :focus-visible {
+    outline: 2px solid var(--_accent);
+    outline-offset: 2px;
+  }
+
+  .icon {
+    display: block;
+    inline-size: 1.25em;
+    block-size: 1.25em;
+    fill: none;
+    stroke: currentColor;
+    stroke-width: 1.75;
+    stroke-linecap: round;
+    stroke-linejoin: round;
+  }
+
+  .sr {
+    position: absolute;
+    inline-size: 1px;
+    block-size: 1px;
+    margin: -1px;
+    overflow: hidden;
+    clip-path: inset(50%);
+    white-space: nowrap;
+  }
+
+  /* The bell. */
+
+  .bell {
+    position: relative;
+    display: grid;
+    place-items: center;
+    inline-size: 40px;
+    block-size: 40px;
+    border-radius: 50%;
+    color: var(--mercurio-bell, inherit);
+    transition: background-color 0.15s;
+  }
+
+  .bell:hover,
+  .bell[aria-expanded='true'] {
+    background: color-mix(in srgb, currentColor 9%, transparent);
+  }
+
+  .bell .icon {
+    inline-size: 23px;
+    block-size: 23px;
+    transform-origin: 50% 10%;
+  }
+
+  .badge {
+    position: absolute;
+    inset-block-start: 1px;
+    inset-inline-start: 21px;
+    min-inline-size: 18px;
+    block-size: 18px;
+    padding-inline: 5px;
+    border-radius: 9px;
+    background: var(--_badge);
+    color: var(--_badge-text);
+    box-shadow: 0 0 0 2px var(--mercurio-bell-background, var(--_background));
+    font-size: 11px;
+    font-weight: 700;
+    line-height: 18px;
+    font-variant-numeric: tabular-nums;
+    letter-spacing: -0.01em;
+    text-align: center;
+    white-space: nowrap;
+  }
+
+  /* The panel. */
+
+  .panel {
+    container-type: inline-size;
+    display: flex;
+    flex-direction: column;
+    color: var(--_text);
+    background: var(--_background);
+    overflow: hidden;
+    overflow-wrap: anywhere;
+    outline: none;
+  }
+
+  .panel[popover] {
+    position: fixed;
+    inset: var(--_top, auto) auto var(--_bottom, auto) var(--_left, auto);
+    inline-size: min(var(--mercurio-panel-width, 400px), 100vw - 24px);
+    max-block-size: min(var(--mercurio-panel-max-height, 600px), var(--_room, 100vh));
+    margin: 0;
+    padding: 0;
+    border: 0;
+    border-radius: var(--_radius);
+    box-shadow: var(--_shadow);
+  }
+
+  .panel[popover]:not(:popover-open) {
+    display: none;
+  }
+
+  :host([layout='inline']) .panel {
+    block-size: 100%;
+    max-block-size: inherit;
+  }
+
+  .header {
+    display: flex;
+    flex: none;
+    align-items: center;
+    gap: 8px;
+    min-block-size: 56px;
+    padding: 8px 12px 8px 18px;
+    border-block-end: 1px solid var(--_border);
+  }
+
+  .header:dir(rtl) {
+    padding: 8px 18px 8px 12px;
+  }
+
+  .heading {
+    margin: 0;
+    font-size: 1.15em;
+    font-weight: 700;
+    letter-spacing: -0.012em;
+    white-space: nowrap;
+    overflow: hidden;
+    text-overflow: ellipsis;
+  }
+
+  .count {
+    flex: none;
+    padding: 2px 8px;
+    border-radius: 99px;
+    background: color-mix(in srgb, var(--_text) 6%, transparent);
+    color: var(--_muted);
+    font-size: 0.8em;
+    font-weight: 500;
+    font-variant-numeric: tabular-nums;
+    white-space: nowrap;
+  }
+
+  .count[data-unread] {
+    background: color-mix(in srgb, var(--_accent) 11%, transparent);
+    color: color-mix(in srgb, var(--_accent) 85%, var(--_text));
+  }
+
+  .mark-all {
+    display: flex;
+    flex: none;
+    align-items: center;
+    gap: 5px;
+    min-block-size: 32px;
+    margin-inline-start: auto;
+    padding-inline: 8px;
+    border-radius: 8px;
+    color: color-mix(in srgb, var(--_accent) 90%, var(--_text));
+    font-size: 0.9em;
+    font-weight: 500;
+    white-space: nowrap;
+    transition: background-color 0.15s;
+  }
+
+  .mark-all:hover {
+    background: color-mix(in srgb, var(--_accent) 9%, transparent);
+  }
+
+  .mark-all[aria-disabled] {
+    background: none;
+    color: var(--_muted);
+    opacity: 0.75;
+    cursor: default;
+  }
+
+  /* Too narrow for words. */
+  @container (max-width: 372px) {
+    .mark-all {
+      inline-size: 36px;
+      min-block-size: 36px;
+      justify-content: center;
+      border-radius: 50%;
+    }
+
+    .mark-all span {
+      position: absolute;
+      inline-size: 1px;
+      block-size: 1px;
+      overflow: hidden;
+      clip-path: inset(50%);
+    }
+  }
+
+  .notice {
+    display: flex;
+    flex: none;
+    align-items: center;
+    gap: 10px;
+    padding: 9px 18px;
+    border-block-end: 1px solid var(--_border);
+    background: color-mix(in srgb, var(--_text) 5%, var(--_background));
+    color: var(--_muted);
+    font-size: 0.9em;
+  }
+
+  .notice .icon {
+    flex: none;
+  }
+
+  .notice[data-kind='warning'] {
+    background: color-mix(in srgb, var(--_warning) 9%, var(--_background));
+    color: var(--_warning);
+  }
+
+  .link {
+    flex: none;
+    margin-inline-start: auto;
+    padding: 4px 0;
+    color: inherit;
+    font-weight: 600;
+    text-decoration: underline;
+    text-underline-offset: 3px;
+  }
+
+  .content {
+    position: relative;
+    display: flex;
+    flex: 1 1 auto;
+    flex-direction: column;
+    min-block-size: 0;
+  }
+
+  .above {
+    position: absolute;
+    inset-block-start: 10px;
+    inset-inline: 0;
+    z-index: 3;
+    display: flex;
+    align-items: center;
+    gap: 5px;
+    inline-size: max-content;
+    min-block-size: 30px;
+    margin-inline: auto;
+    padding-inline: 10px 13px;
+    border-radius: 99px;
+    background: var(--_accent);
+    color: light-dark(#fff, #10131b);
+    box-shadow: 0 3px 12px rgb(10 15 30 / 25%);
+    font-size: 0.86em;
+    font-weight: 600;
+  }
+
+  .scroller {
+    flex: 1 1 auto;
+    min-block-size: 0;
+    overflow: hidden auto;
+    overscroll-behavior: contain;
+    scrollbar-width: thin;
+    scrollbar-color: color-mix(in srgb, var(--_text) 22%, transparent) transparent;
+  }
+
+  /* A notification. */
+
+  .item {
+    position: relative;
+    display: grid;
+    grid-template-columns: auto minmax(0, 1fr) auto;
+    gap: 12px;
+    padding-block: 13px;
+    padding-inline: 18px 8px;
+    /* A pile of combining marks stays where it is. */
+    overflow: clip;
+    contain: content;
+  }
+
+  .item + .item {
+    border-block-start: 1px solid var(--_border);
+  }
+
+  .item[data-unread] {
+    background: var(--_unread-background);
+  }
+
+  .item:hover {
+    background-image: linear-gradient(var(--_hover), var(--_hover));
+  }
+
+  .item:focus-visible {
+    outline-offset: -3px;
+    border-radius: 8px;
+  }
+
+  .avatar {
+    display: grid;
+    place-items: center;
+    inline-size: 36px;
+    block-size: 36px;
+    margin-block-start: 1px;
+    border-radius: 11px;
+    overflow: hidden;
+    background: light-dark(#e4ebff, #232f57);
+    color: light-dark(#2346b4, #b9c9ff);
+    font-size: 1.05em;
+    font-weight: 700;
+    line-height: 1;
+    user-select: none;
+  }
+
+  .avatar[data-tint='1'] {
+    background: light-dark(#dcf3e6, #17382a);
+    color: light-dark(#13633b, #9be3bd);
+  }
+
+  .avatar[data-tint='2'] {
+    background: light-dark(#fbedd2, #3d2f11);
+    color: light-dark(#7a4a00, #f3cd86);
+  }
+
+  .avatar[data-tint='3'] {
+    background: light-dark(#fde3e8, #471a27);
+    color: light-dark(#9c1a3d, #ffb3c4);
+  }
+
+  .avatar[data-tint='4'] {
+    background: light-dark(#ede5fd, #33225a);
+    color: light-dark(#5a2ab0, #d0bcff);
+  }
+
+  .avatar[data-tint='5'] {
+    background: light-dark(#d9f1f4, #12393f);
+    color: light-dark(#0e5c68, #93dfe9);
+  }
+
+  .main {
+    min-inline-size: 0;
+  }
+
+  .title {
+    display: -webkit-box;
+    -webkit-box-orient: vertical;
+    -webkit-line-clamp: 3;
+    line-clamp: 3;
+    inline-size: 100%;
+    overflow: hidden;
+    color: inherit;
+    line-height: 1.4;
+    text-align: start;
+    text-decoration: none;
+    /* A button is no place of its own for text in the other direction otherwise. */
+    unicode-bidi: isolate;
+  }
+
+  .item[data-unread] .title {
+    font-weight: 600;
+  }
+
+  /* All of the notification is to be pressed, but for its toggle. */
+  .title::after {
+    content: '';
+    position: absolute;
+    inset: 0;
+    z-index: 1;
+  }
+
+  .title:focus-visible {
+    outline: none;
+  }
+
+  .title:focus-visible::after {
+    outline: 2px solid var(--_accent);
+    outline-offset: -3px;
+    border-radius: 10px;
+  }
+
+  a.title:hover {
+    text-decoration: underline;
+    text-underline-offset: 3px;
+  }
+
+  .body {
+    display: -webkit-box;
+    -webkit-box-orient: vertical;
+    -webkit-line-clamp: 2;
+    line-clamp: 2;
+    margin-block-start: 2px;
+    overflow: hidden;
+    color: var(--_muted);
+    text-align: start;
+    white-space: pre-line;
+  }
+
+  .item[data-open] :is(.title, .body) {
+    -webkit-line-clamp: none;
+    line-clamp: none;
+    max-block-size: 50vh;
+    overflow-y: auto;
+  }
+
+  .meta {
+    display: flex;
+    flex-wrap: wrap;
+    align-items: center;
+    gap: 4px 8px;
+    margin-block-start: 5px;
+    color: var(--_muted);
+    font-size: 0.857em;
+  }
+
+  .topic,
+  .host {
+    max-inline-size: 100%;
+    padding-inline: 6px;
+    border-radius: 5px;
+    background: color-mix(in srgb, var(--_text) 5.5%, transparent);
+    overflow: hidden;
+    text-overflow: ellipsis;
+    white-space: nowrap;
+  }
+
+  .toggle {
+    position: relative;
+    z-index: 2;
+    display: grid;
+    place-items: center;
+    align-self: center;
+    inline-size: 36px;
+    block-size: 36px;
+    border-radius: 50%;
+    transition: background-color 0.15s;
+  }
+
+  .toggle:hover {
+    background: color-mix(in srgb, var(--_text) 8%, transparent);
+  }
+
+  .dot {
+    inline-size: 10px;
+    block-size: 10px;
+    border: 1.5px solid color-mix(in srgb, var(--_muted) 75%, transparent);
+    border-radius: 50%;
+    opacity: 0;
+    transition:
+      opacity 0.15s,
+      transform 0.15s;
+  }
+
+  .item:is(:hover, :focus-within) .dot {
+    opacity: 1;
+  }
+
+  .item[data-unread] .dot {
+    border-color: var(--_unread);
+    background: var(--_unread);
+    opacity: 1;
+  }
+
+  .toggle:hover .dot {
+    transform: scale(1.2);
+  }
+
+  @media (hover: none) {
+    .dot {
+      opacity: 0.6;
+    }
+  }
+
+  .more {
+    display: block;
+    inline-size: 100%;
+    padding: 14px;
+    border-block-start: 1px solid var(--_border);
+    color: color-mix(in srgb, var(--_accent) 90%, var(--_text));
+    font-size: 0.93em;
+    font-weight: 500;
+    text-align: center;
+  }
+
+  .more:hover {
+    background: var(--_hover);
+  }
+
+  .more:focus-visible {
+    outline-offset: -4px;
+    border-radius: 8px;
+  }
+
+  /* Nothing there: empty, loading, broken. */
+
+  .state {
+    display: flex;
+    flex: 1 1 auto;
+    flex-direction: column;
+    align-items: center;
+    justify-content: center;
+    min-block-size: 260px;
+    padding: 32px 28px 40px;
+    overflow: auto;
+    text-align: center;
+  }
+
+  .state[data-state='loading'] {
+    align-items: stretch;
+    justify-content: start;
+    padding: 0;
+  }
+
+  .picture {
+    display: grid;
+    place-items: center;
+    inline-size: 64px;
+    block-size: 64px;
+    margin-block-end: 16px;
+    border-radius: 50%;
+    background: color-mix(in srgb, var(--_accent) 9%, transparent);
+    color: var(--_accent);
+  }
+
+  .picture .icon {
+    inline-size: 30px;
+    block-size: 30px;
+    stroke-width: 1.5;
+  }
+
+  .state:is([data-state='error'], [data-state='signedOut']) .picture {
+    background: color-mix(in srgb, var(--_warning) 10%, transparent);
+    color: var(--_warning);
+  }
+
+  .state-title {
+    margin: 0 0 4px;
+    font-size: 1.1em;
+    font-weight: 600;
+  }
+
+  .state-text {
+    max-inline-size: 30ch;
+    margin: 0;
+    color: var(--_muted);
+    text-wrap: balance;
+  }
+
+  .button {
+    min-block-size: 38px;
+    margin-block-start: 18px;
+    padding-inline: 18px;
+    border-radius: 10px;
+    background: var(--_accent);
+    color: light-dark(#fff, #10131b);
+    font-weight: 600;
+  }
+
+  .code {
+    margin: 14px 0 0;
+    color: var(--_muted);
+    font:
+      0.8em ui-monospace,
+      'SF Mono',
+      Menlo,
+      Consolas,
+      monospace;
+  }
+
+  .skeleton {
+    display: grid;
+    grid-template: auto auto / 36px 1fr;
+    gap: 8px 12px;
+    padding: 16px 18px;
+  }
+
+  .skeleton + .skeleton {
+    border-block-start: 1px solid var(--_border);
+  }
+
+  .skeleton > * {
+    block-size: 12px;
+    border-radius: 6px;
+    background: color-mix(in srgb, var(--_text) 8%, transparent);
+    animation: breathe 1.4s ease-in-out infinite alternate;
+  }
+
+  .skeleton i {
+    grid-row: 1 / 3;
+    block-size: 36px;
+    border-radius: 11px;
+  }
+
+  .skeleton b {
+    inline-size: 72%;
+  }
+
+  .skeleton u {
+    inline-size: 44%;
+  }
+
+  /* Motion, where it is welcome. */
+
+  @keyframes breathe {
+    to {
+      opacity: 0.45;
+    }
+  }
+
+  @keyframes arrive {
+    from {
+      background-color: color-mix(in srgb, var(--_accent) 22%, var(--_background));
+    }
+  }
+
+  @keyframes ring {
+    20% {
+      transform: rotate(11deg);
+    }
+    45% {
+      transform: rotate(-9deg);
+    }
+    70% {
+      transform: rotate(5deg);
+    }
+  }
+
+  @keyframes open {
+    from {
+      opacity: 0;
+      transform: translateY(-6px) scale(0.985);
+    }
+  }
+
+  @media (prefers-reduced-motion: no-preference) {
+    .arrived {
+      animation: arrive 1.6s ease-out;
+    }
+
+    .rings .icon {
+      animation: ring 0.55s ease-in-out;
+    }
+
+    .panel:popover-open {
+      animation: open 0.14s ease-out;
+    }
+  }
+
+  @media (prefers-reduced-motion: reduce) {
+    *,
+    *::before {
+      animation: none !important;
+      transition: none !important;
+    }
+  }
+
+  @media (forced-colors: active) {
+    .badge,
+    .item[data-unread] .dot {
+      forced-color-adjust: none;
+      background: Highlight;
+      color: HighlightText;
+    }
+
+    .panel[popover] {
+      border: 1px solid CanvasText;
+    }
+  }
+`
+
+/** @type {CSSStyleSheet | undefined} */
+let made
+
+/** One sheet for all inboxes of a page. */
+export function sheet() {
+  if (!made) {
+    made = new CSSStyleSheet()
+    made.replaceSync(text)
+  }
+  return made
+}
