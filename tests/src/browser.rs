@@ -203,7 +203,7 @@ impl Page<'_> {
 
     /// What axe-core finds wrong with the page's accessibility: nothing, or a list.
     pub async fn accessibility(&self) -> Value {
-        let folder = tools::browser().expect("there is a browser");
+        let folder = tools::node_modules("browser", "axe-core").expect("there is a browser");
         let axe = std::fs::read_to_string(folder.join("node_modules/axe-core/axe.min.js"))
             .expect("axe-core is installed");
         let code = format!(
