@@ -78,7 +78,10 @@ fn pack(store: &Store, look_for_past: bool, stopped: &mpsc::Receiver<()>) {
     let mut go_on = true;
     while go_on && !is_stopped() {
         let now = clock::now();
-        let packed = match store.pack_one(now) {
+        let packed = match store.pack_one(now).and_then(|packed| match packed {
+            true => Ok(true),
+            false => store.merge_some(now),
+        }) {
             Ok(false) if look_for_past => match store.bury_past(now) {
                 Ok(false) => store.repack_one(now),
                 buried => buried,

@@ -5,17 +5,14 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use prost::Message;
-
 use crate::entry::{Millis, Sequence};
 
 use super::{
-    Store, StoreError,
-    codec::{self, Owners},
+    Store, StoreError, codec,
     constant::ConstantWriter,
     index::Record,
     keys,
-    pack::OWNERS_PAGE,
+    packing::insert_owners,
     segment::{self, DATA, Meta, Segment},
 };
 
@@ -44,46 +41,38 @@ impl Store {
             segment.is_packed()
                 && (segment.meta.rows == 0 || retention.is_past(segment.meta.last_at, now))
         };
-        let past: Vec<&Arc<Segment>> = sealed.iter().take_while(is_past).collect();
-        let Some(last) = past.last() else {
+        let past: Vec<Arc<Segment>> = sealed.iter().take_while(is_past).cloned().collect();
+        let (Some(first), Some(last)) = (past.first(), past.last()) else {
             return Ok(false);
         };
         if past.len() == 1 && last.meta.remains {
             return Ok(false);
         }
         let lost = self.lost_with(&past, now)?;
-        let remains = if lost.is_empty() {
-            None
-        } else {
-            let meta = Meta {
-                rows: 0,
-                samples: Vec::new(),
-                remains: true,
-                ..last.meta.clone()
-            };
-            Some(self.add_packed(last.id.rewritten(), |part| {
-                write_lost(&part.join(DATA), &lost)?;
-                segment::write_meta(part, &meta)
-            })?)
+        let meta = Meta {
+            base: first.meta.base,
+            rows: 0,
+            samples: Vec::new(),
+            remains: true,
+            ..last.meta.clone()
         };
+        let remains = self.add_packed(last.id.rewritten(), |part| {
+            write_lost(&part.join(DATA), &lost)?;
+            segment::write_meta(part, &meta)
+        })?;
         tracing::info!(
             segments = past.len(),
             through = last.meta.last,
             "retention drops segments"
         );
-        let mut state = self.0.state.write();
-        // Only this, under the lock, takes segments away, and new ones come at the end.
-        let kept = state.sealed.iter().skip(past.len()).cloned();
-        state.sealed = Arc::new(remains.into_iter().chain(kept).collect());
-        drop(state);
-        past.iter().for_each(|segment| segment.doom());
+        self.replace(&past, remains);
         Ok(true)
     }
 
     /// Through which sequence each owner lost something with these segments.
     fn lost_with(
         &self,
-        segments: &[&Arc<Segment>],
+        segments: &[Arc<Segment>],
         now: Millis,
     ) -> Result<BTreeMap<Arc<str>, Sequence>, StoreError> {
         let mut lost = BTreeMap::new();
@@ -119,12 +108,6 @@ fn write_lost(path: &Path, lost: &BTreeMap<Arc<str>, Sequence>) -> Result<(), St
         };
         file.insert(&keys::record(owner), &codec::encode_record(&record))?;
     }
-    let names: Vec<String> = lost.keys().map(|owner| owner.to_string()).collect();
-    for (page, names) in names.chunks(OWNERS_PAGE).enumerate() {
-        let names = Owners {
-            names: names.to_vec(),
-        };
-        file.insert(&keys::owners(page as u32), &names.encode_to_vec())?;
-    }
+    insert_owners(&mut file, lost.keys().map(ToString::to_string).collect())?;
     file.finish()
 }

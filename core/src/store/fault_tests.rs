@@ -270,3 +270,37 @@ fn what_the_log_has_and_sled_did_not_take_is_shown_after_reopening() {
     assert_eq!(store.last_sequence(), 2);
     assert!(is_duplicate(&publish(&store, "b").unwrap()));
 }
+
+#[test]
+fn segments_that_were_merged_and_not_yet_removed_are_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    for event in ["a", "b", "c"] {
+        publish(&store, event).unwrap();
+        store.roll().unwrap();
+    }
+    while store.pack_one(AT).unwrap() {}
+    let segments = dir.path().join("segments");
+    let left = tempfile::tempdir().unwrap();
+    super::model_tests::copy(&segments, left.path());
+    assert!(store.merge_some(AT).unwrap());
+    assert!(!store.merge_some(AT).unwrap());
+    assert_eq!(store.segments(), 2, "the merged one, and the active");
+    drop(store);
+    for old in ["00000001.1", "00000002.1", "00000003.1"] {
+        fs::rename(left.path().join(old), segments.join(old)).unwrap();
+    }
+    let store = open(dir.path()).unwrap();
+    assert_eq!(store.segments(), 2);
+    for event in ["a", "b", "c"] {
+        assert!(is_duplicate(&publish(&store, event).unwrap()), "{event}");
+    }
+    // The log is cut off where packed segments end.
+    publish(&store, "d").unwrap();
+    store.roll().unwrap();
+    drop(store);
+    assert!(!segments.join("00000002.1").exists());
+    fs::remove_dir_all(segments.join("00000003.2")).unwrap();
+    let refused = open(dir.path()).err().expect("a segment is missing");
+    assert!(refused.is_damage(), "{refused}");
+}

@@ -15,7 +15,7 @@
 //! | `segment`, `cache` | one segment; what was lately asked of them |
 //! | `open`, `data_dir` | start: lock, format; the end of a segment |
 //! | `recover`, `live`, `trust` | the segments as they were left, and what the log has more |
-//! | `pack`, `bury` | sealed segments made compact; retention |
+//! | `pack`, `packing`, `bury` | sealed segments made compact; retention |
 //! | `engine`, `keys`, `codec` | sled, and what stands in it |
 //! | `constant`, `files` | files of our own |
 
@@ -35,6 +35,7 @@ mod log;
 mod log_entry;
 mod open;
 mod pack;
+mod packing;
 mod read;
 mod reads;
 mod recover;

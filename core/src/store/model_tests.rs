@@ -46,6 +46,7 @@ enum Step {
     Roll,
     Pack,
     Repack,
+    Merge,
     Sweep,
     Restart,
     /// The process is killed, or the machine stops.
@@ -79,6 +80,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Roll),
         2 => Just(Step::Pack),
         1 => Just(Step::Repack),
+        1 => Just(Step::Merge),
         2 => Just(Step::Sweep),
         1 => Just(Step::Restart),
         2 => any::<bool>().prop_map(|machine| Step::Crash { machine }),
@@ -221,6 +223,7 @@ impl Harness {
             Step::Roll => self.store().roll().unwrap(),
             Step::Pack => while self.store().pack_one(self.now).unwrap() {},
             Step::Repack => drop(self.store().repack_one(self.now).unwrap()),
+            Step::Merge => drop(self.store().merge_some(self.now).unwrap()),
             Step::Sweep => self.sweep(),
             Step::Restart => {
                 self.store = None;
@@ -478,7 +481,7 @@ impl Harness {
 }
 
 /// The files as they are while they are open: what the kernel has, and sled's buffers not.
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());

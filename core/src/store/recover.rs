@@ -68,26 +68,23 @@ pub(super) fn open_segments(
     log: &Log,
     settings: &StoreSettings,
 ) -> Result<State, StoreError> {
+    let packed_end = packed.last().map_or(0, |segment| segment.meta.last);
     let mut opened: Vec<Active> = Vec::new();
     for (place, id) in live.iter().enumerate() {
-        let before = match opened.last() {
-            Some(live) => Some(live.tally.last),
-            None => packed.last().map(|segment| segment.meta.last),
-        };
+        let before = opened.last().map_or(packed_end, |live| live.tally.last);
         let path = dir.join(id.name());
         let found = segment::read_meta(&path)
             .and_then(|base| open_live(id.number, path.clone(), &base, settings));
         let unfit = match found {
-            Ok(live) if before.is_none_or(|before| before == live.base) => {
+            Ok(live) if before == live.base => {
                 opened.push(live);
                 continue;
             }
-            Ok(live) => not_behind(&path, before.unwrap_or(0), live.base),
+            Ok(live) => not_behind(&path, before, live.base),
             Err(error) if error.is_damage() => error,
             Err(error) => return Err(error),
         };
-        let base = before.or_else(|| Some(segment::read_meta(&path).ok()?.base));
-        if log.first() > base.unwrap_or(0) + 1 {
+        if log.first() > before + 1 {
             return Err(unfit);
         }
         tracing::warn!(
@@ -111,13 +108,10 @@ pub(super) fn open_segments(
         }
         None => {
             let number = sealed.last().map_or(1, |segment| segment.id.number + 1);
-            let end = sealed.last().map(|segment| segment.meta.next());
-            // Without any segment the log begins where the view does.
-            let end = end.unwrap_or(Meta {
-                base: log.first() - 1,
-                last: log.first() - 1,
-                ..Meta::default()
-            });
+            let end = sealed
+                .last()
+                .map(|segment| segment.meta.next())
+                .unwrap_or_default();
             create_active(dir, number, &end, settings)?
         }
     };
@@ -150,7 +144,11 @@ pub(super) fn list_segments(dir: &Path) -> Result<(Vec<Arc<Segment>>, Vec<Segmen
     let mut packed: Vec<Arc<Segment>> = Vec::new();
     for id in newest {
         let segment = Segment::packed(id, dir.join(id.name()))?;
-        follows(dir, packed.last(), id.number, &segment.meta)?;
+        // It holds them as well: they were to be removed.
+        while let Some(held) = packed.pop_if(|held| held.meta.base >= segment.meta.base) {
+            held.doom();
+        }
+        follows(dir, packed.last(), &segment.meta)?;
         packed.push(Arc::new(segment));
     }
     if let Some(misplaced) = live.iter().find(|id| id.generation > 0) {
@@ -215,33 +213,19 @@ pub(super) fn create_active(
     opened
 }
 
-/// A segment begins where the one before it ended. Without
-/// this, one that is missing would not be noticed.
-fn follows(
-    dir: &Path,
-    before: Option<&Arc<Segment>>,
-    number: u64,
-    meta: &Meta,
-) -> Result<(), StoreError> {
-    let Some(before) = before else { return Ok(()) };
-    let end = before.meta.last;
-    // Between segments that are not neighbours, retention dropped some.
-    let is_neighbour = before.id.number + 1 == number;
-    if meta.base < end || (is_neighbour && meta.base > end) {
-        return Err(StoreError::Corrupt {
-            dir: dir.join(before.id.name()),
-            message: format!(
-                "it ends at entry {end}, and the next one begins behind entry {}",
-                meta.base
-            ),
-        });
+/// A segment begins where the one before it ended, the first one with the log. Without this, one
+/// that is missing would not be noticed.
+fn follows(dir: &Path, before: Option<&Arc<Segment>>, meta: &Meta) -> Result<(), StoreError> {
+    let end = before.map_or(0, |before| before.meta.last);
+    if meta.base == end {
+        return Ok(());
     }
-    Ok(())
+    Err(not_behind(dir, end, meta.base))
 }
 
 fn not_behind(dir: &Path, end: Sequence, base: Sequence) -> StoreError {
     StoreError::Corrupt {
         dir: PathBuf::from(dir),
-        message: format!("it begins behind entry {base}, and the one before it ends at {end}"),
+        message: format!("a segment ends at entry {end}, and the next begins behind {base}"),
     }
 }

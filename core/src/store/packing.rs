@@ -1,0 +1,255 @@
+//! A packed segment being written: an owner's rows are joined into blocks, each owner's index becomes
+//! one record, and what is past is left out.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    path::Path,
+    sync::Arc,
+};
+
+use prost::Message;
+
+use crate::entry::{Millis, Sequence};
+
+use super::{
+    Retention, Store, StoreError,
+    cache::RecordCache,
+    codec::{self, Owners, Row, Topics},
+    constant::ConstantWriter,
+    index::{Block, Item, Record},
+    keys,
+    pack::Trim,
+    rows,
+    segment::{self, DATA, MemoryIndex, Meta, Sample, Segment},
+};
+
+/// Bytes behind which a block ends.
+const BLOCK_BYTES: usize = 4096;
+/// Owners in a page of them.
+const OWNERS_PAGE: usize = 1000;
+/// How many notifications speak for their segment.
+const SAMPLES: u64 = 128;
+
+impl Store {
+    /// Writes segments that follow each other as one, into an empty directory.
+    pub(super) fn write_packed(
+        &self,
+        segments: &[Arc<Segment>],
+        part: &Path,
+        trim: Trim,
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        let mut packing = Packing {
+            file: ConstantWriter::create(&part.join(DATA))?,
+            topics: Topics::default(),
+            kept: HashSet::new(),
+            samples: Samples::default(),
+            rows: 0,
+        };
+        let mut owners = BTreeSet::new();
+        for segment in segments {
+            for page in 0.. {
+                let Some(names) = segment.owners(page)? else {
+                    break;
+                };
+                owners.extend(names);
+            }
+        }
+        let mut kept_owners = Vec::new();
+        for owner in owners {
+            let floor = match trim {
+                Trim::ByView => self.floor(&owner, now)?,
+                Trim::ByTime => 0,
+            };
+            let past = Past {
+                floor,
+                now,
+                retention: self.0.retention,
+            };
+            if packing.copy_owner(segments, &self.0.cache, &owner, past)? {
+                kept_owners.push(owner.to_string());
+            }
+        }
+        insert_owners(&mut packing.file, kept_owners)?;
+        packing.copy_bodies_and_keys(segments, now, self.0.retention)?;
+        // There is one at least.
+        let (Some(first), Some(last)) = (segments.first(), segments.last()) else {
+            return Ok(());
+        };
+        let meta = Meta {
+            base: first.meta.base,
+            rows: packing.rows,
+            samples: std::mem::take(&mut packing.samples.taken),
+            ..last.meta.clone()
+        };
+        packing.file.finish()?;
+        segment::write_meta(part, &meta)
+    }
+}
+
+/// Adds the pages of owners, who come in order.
+pub(super) fn insert_owners(
+    file: &mut ConstantWriter,
+    owners: Vec<String>,
+) -> Result<(), StoreError> {
+    for (page, names) in owners.chunks(OWNERS_PAGE).enumerate() {
+        let names = Owners {
+            names: names.to_vec(),
+        };
+        file.insert(&keys::owners(page as u32), &names.encode_to_vec())?;
+    }
+    Ok(())
+}
+
+/// What is past.
+#[derive(Clone, Copy)]
+struct Past {
+    floor: Sequence,
+    now: Millis,
+    retention: Retention,
+}
+
+impl Past {
+    fn retention_hides(self, item: &Item) -> bool {
+        item.sequence <= self.floor || self.retention.is_past(item.at, self.now)
+    }
+}
+
+/// A packed segment being written.
+struct Packing {
+    file: ConstantWriter,
+    topics: Topics,
+    kept: HashSet<Sequence>,
+    samples: Samples,
+    rows: u64,
+}
+
+impl Packing {
+    /// `false`: there is nothing of the owner to keep.
+    fn copy_owner(
+        &mut self,
+        segments: &[Arc<Segment>],
+        cache: &RecordCache,
+        owner: &str,
+        past: Past,
+    ) -> Result<bool, StoreError> {
+        let mut record = Record::default();
+        for segment in segments {
+            let Some(before) = segment.record(owner, cache)? else {
+                continue;
+            };
+            record.reads = before.reads.clone().or(record.reads);
+            record.lost = record.lost.max(before.lost);
+            for item in &before.items {
+                if !past.retention_hides(item) {
+                    record.items.push(item.clone());
+                } else if item.expires_at > past.now {
+                    record.lost = record.lost.max(item.sequence);
+                }
+            }
+        }
+        let mut block = Vec::new();
+        let mut last = 0;
+        let rows = segments
+            .iter()
+            .flat_map(|segment| rows::of_segment(segment, owner, cache, 0));
+        for row in rows {
+            let (row, _) = row?;
+            if !self.keep(&row, owner, past) {
+                continue;
+            }
+            row.append_to(&mut block);
+            if block.len() >= BLOCK_BYTES {
+                let extent = self.file.append(&block)?;
+                record.blocks.push(Block {
+                    last: row.sequence,
+                    extent,
+                });
+                block.clear();
+            }
+            last = row.sequence;
+        }
+        if !block.is_empty() {
+            let extent = self.file.append(&block)?;
+            record.blocks.push(Block { last, extent });
+        }
+        let keep = record != Record::default();
+        if keep {
+            self.file
+                .insert(&keys::record(owner), &codec::encode_record(&record))?;
+        }
+        Ok(keep)
+    }
+
+    /// Whether the row is still wanted. That of an expired notification is not, though its item
+    /// stays: a recipient's maximum counts it.
+    fn keep(&mut self, row: &Row, owner: &str, past: Past) -> bool {
+        let keep = match row.item(&mut self.topics) {
+            // A change of marks speaks of older notifications only: past the floor, of none.
+            None => row.sequence > past.floor,
+            Some(item) if past.retention_hides(&item) || item.expires_at <= past.now => false,
+            Some(item) => {
+                self.kept.insert(item.sequence);
+                self.samples.offer(owner, &item);
+                true
+            }
+        };
+        self.rows += u64::from(keep);
+        keep
+    }
+
+    fn copy_bodies_and_keys(
+        &mut self,
+        segments: &[Arc<Segment>],
+        now: Millis,
+        retention: Retention,
+    ) -> Result<(), StoreError> {
+        // A key is added once: the newest counts.
+        let mut added = HashSet::new();
+        for pair in segments.iter().rev().flat_map(|it| it.bodies_and_keys()) {
+            let (key, value) = pair?;
+            let is_kept = match key.first() {
+                Some(&keys::BODIES) => self.kept.contains(&codec::decode_sequence(&key[1..])?),
+                _ => {
+                    !codec::PublishedUnder::decode_stored(&value)?.is_past(now, retention)
+                        && added.insert(MemoryIndex::hash(&key))
+                }
+            };
+            if is_kept {
+                self.file.insert(&key, &value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reservoir sampling (Vitter, "Random sampling with a reservoir", 1985, algorithm R).
+#[derive(Default)]
+struct Samples {
+    seen: u64,
+    taken: Vec<Sample>,
+}
+
+impl Samples {
+    fn offer(&mut self, owner: &str, item: &Item) {
+        self.seen += 1;
+        let sample = || Sample {
+            owner: owner.to_owned(),
+            sequence: item.sequence,
+            expires_at: if item.expires_at == Millis::MAX {
+                0
+            } else {
+                item.expires_at
+            },
+        };
+        if self.seen <= SAMPLES {
+            self.taken.push(sample());
+            return;
+        }
+        // A hash of the place is random enough, and the same in every run.
+        let place = u64::from(crc32fast::hash(&self.seen.to_be_bytes())) % self.seen;
+        if place < SAMPLES {
+            self.taken[place as usize] = sample();
+        }
+    }
+}
