@@ -1,6 +1,6 @@
 //! With much stored: how long a start takes, what it holds in memory, what a page costs.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mercurio_proto::v1::{
     ListHistoryRequest, PublishRequest, Recipients, publish_request::Audience,
@@ -45,6 +45,7 @@ pub fn run(quick: bool, report: &mut Report) {
         let mut target = Target::start_on(Kind::Serve, &data, &[]);
         let start = begin.elapsed();
         let fresh = target.pss();
+        until_it_rests(&target);
         // Once, so that each size has read as much before.
         runtime.block_on(pages(&target, *users, count, 10));
         // As many entries with each size: the page's cost is to be seen, not its length.
@@ -77,6 +78,19 @@ pub fn run(quick: bool, report: &mut Report) {
                 .with("page of 50 p50 µs", micros(&fifty, 0.5))
                 .with("page of 50 p99 µs", micros(&fifty, 0.99)),
         );
+    }
+}
+
+/// What was filled is still being packed and merged: not what a page costs.
+fn until_it_rests(target: &Target) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        let before = target.cpu();
+        std::thread::sleep(Duration::from_secs(2));
+        let busy = target.cpu_of_all_since(&before);
+        if busy < Duration::from_millis(20) || Instant::now() > deadline {
+            return;
+        }
     }
 }
 
