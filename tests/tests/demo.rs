@@ -347,3 +347,46 @@ async fn tokens_come_in_the_address_elsewhere() {
     page.click("#publish .primary").await;
     until(&page, "titles('alice').length === 1").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_works_in_firefox() {
+    let Some(browser) = Browser::firefox().await else {
+        return;
+    };
+    let service = Setup::new(Role::Dev).start().await;
+    let page = browser
+        .open("one", &format!("http://{}/", service.http()))
+        .await;
+    page.run(HELPERS, Value::Null).await;
+    until(&page, "isLive()").await;
+    let click = async |what: &str| {
+        page.run(&format!("{what}.click()"), Value::Null).await;
+    };
+    click("document.querySelector('[name=to][value=both]')").await;
+    click("document.querySelector('#several')").await;
+    until(
+        &page,
+        "badge('alice') === '8' && titles('bob').length === 8",
+    )
+    .await;
+    until(&page, "wire.textContent.includes('clientID')").await;
+    click("all('alice', 'phone', '.toggle')[0]").await;
+    until(
+        &page,
+        "badge('alice') === '7' && unread('alice', 'laptop') === 7",
+    )
+    .await;
+    click("all('bob', 'laptop', '.bell')[0]").await;
+    let shown = "inbox('bob', 'laptop').open && all('bob', 'laptop', '.panel')[0]";
+    until(&page, &format!("({shown}).matches(':focus')")).await;
+    let colour = format!("getComputedStyle({shown}).backgroundColor");
+    assert_eq!(value(&page, &colour).await, "rgb(255, 255, 255)");
+    page.screenshot("demo-firefox").await;
+    page.press(&["Escape"]).await;
+    until(&page, "!inbox('bob', 'laptop').open").await;
+    assert_eq!(
+        value(&page, "all('bob', 'laptop', ':focus')[0].className").await,
+        "bell rings"
+    );
+    is_clean(&page).await;
+}
