@@ -14,6 +14,7 @@ const browser = [
   'Intl',
   'MessageChannel',
   'Node',
+  'ResizeObserver',
   'Response',
   'SharedWorker',
   'TextDecoder',

@@ -330,8 +330,11 @@ export class MercurioInbox extends HTMLElement {
   async #loadMore() {
     const before = this.#state
     if (before.loading || !this.#inbox) return
-    // What went wrong is in the state.
-    await this.#inbox.loadMore().catch(() => {})
+    try {
+      await this.#inbox.loadMore()
+    } catch {
+      this.#notices.fail('loadFailed')
+    }
     const count = this.#state.notifications.length - before.notifications.length
     if (count > 0) this.#announcer.say(this.#around.phrases.say('moreLoaded', { count }))
   }

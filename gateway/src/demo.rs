@@ -74,7 +74,12 @@ fn is_forwarded(headers: &HeaderMap) -> bool {
 }
 
 fn is_own_page(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    // Exactly one: which of several another hop would have looked at is anybody's guess.
+    let text = |name: HeaderName| {
+        let mut values = headers.get_all(name).iter();
+        let value = values.next()?.to_str().ok()?;
+        values.next().is_none().then_some(value)
+    };
     let (Some(host), Some(origin)) = (text(header::HOST), text(header::ORIGIN)) else {
         return false;
     };

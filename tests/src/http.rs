@@ -101,7 +101,10 @@ impl Request {
     pub async fn open(self, to: SocketAddr) -> io::Result<Open> {
         let mut stream = TcpStream::connect(to).await?;
         stream.set_nodelay(true)?;
-        let mut head = format!("{} {} HTTP/1.1\r\nHost: {to}\r\n", self.method, self.path);
+        let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.path);
+        if !self.headers.iter().any(|(name, _)| name == "Host") {
+            head += &format!("Host: {to}\r\n");
+        }
         for (name, value) in &self.headers {
             head += &format!("{name}: {value}\r\n");
         }

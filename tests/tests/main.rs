@@ -9,6 +9,7 @@ mod crash;
 mod damage;
 mod data_dir;
 mod delivery;
+mod demo;
 mod dev;
 mod full_disk;
 mod grpcurl;

@@ -165,7 +165,10 @@ async function tell(work) {
     outcome.textContent = await work()
     outcome.dataset.kind = 'done'
   } catch (error) {
-    outcome.textContent = /** @type {Error} */ (error).message
+    // What exactly went wrong with a request that has no answer, browsers don't tell.
+    const isUnreachable = error instanceof TypeError
+    const { message } = /** @type {Error} */ (error)
+    outcome.textContent = isUnreachable ? 'The service can’t be reached' : message
     outcome.dataset.kind = 'failed'
   }
   for (const button of buttons) button.removeAttribute('aria-disabled')

@@ -21,6 +21,12 @@ globalThis.fetch = async (
   return new Response(theirs, answer)
 }
 
+let isFollowing = true
+log.addEventListener('scroll', () => {
+  isFollowing = log.scrollHeight - log.scrollTop - log.clientHeight < 40
+})
+new ResizeObserver(follow).observe(log)
+
 document.querySelector('#clear')?.addEventListener('click', () => showNothing())
 showNothing()
 
@@ -56,7 +62,6 @@ async function listen(bytes, user) {
 function show(user, block) {
   if (!block) return
   log.querySelector('.nothing')?.remove()
-  const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40
   const entry = make('div', { class: 'event', 'data-user': user, 'data-kind': kind(block) })
   const time = new Date().toLocaleTimeString('en-GB')
   entry.append(make('div', { class: 'about' }, make('b', {}, user), ' ', make('time', {}, time)))
@@ -68,7 +73,12 @@ function show(user, block) {
   }
   log.append(entry)
   while (log.childElementCount > LINES_MAX) log.firstElementChild?.remove()
-  if (isAtEnd) log.scrollTop = log.scrollHeight
+  follow()
+}
+
+/** Stays at the end, unless somebody is reading further up. */
+function follow() {
+  if (isFollowing) log.scrollTop = log.scrollHeight
 }
 
 /**

@@ -14,7 +14,7 @@ export class Notices {
   #isPatient = true
   #wasOpen = false
   #wasAway = false
-  /** @type {'markFailed' | 'loss' | null} */
+  /** @type {'markFailed' | 'loadFailed' | 'loss' | null} */
   #failure = null
   #changed
   #say
@@ -25,7 +25,7 @@ export class Notices {
 
   /**
    * @param {() => void} changed
-   * @param {(key: 'offline' | 'reconnecting' | 'reconnected' | 'closed' | 'markFailed' | 'loss') => void} say to a screen reader
+   * @param {(key: 'offline' | 'reconnecting' | 'reconnected' | 'closed' | 'markFailed' | 'loadFailed' | 'loss') => void} say to a screen reader
    */
   constructor(changed, say) {
     this.#changed = changed
@@ -47,7 +47,7 @@ export class Notices {
     this.#changed()
   }
 
-  /** @param {'markFailed' | 'loss'} failure */
+  /** @param {'markFailed' | 'loadFailed' | 'loss'} failure */
   fail(failure) {
     this.#failure = failure
     clearTimeout(this.#shown)

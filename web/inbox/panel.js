@@ -81,18 +81,13 @@ export class Panel {
     this.#list.element.hidden = isEmpty
     this.#showState(isEmpty ? stateOf(state) : '', state, phrases)
 
-    const failed =
-      state.error && !isEmpty
-        ? { text: phrases.say('loadFailed'), kind: 'warning', retry: true }
-        : null
-    const line = notice ?? failed
-    this.#notice.hidden = !line
-    if (line) {
-      set(this.#notice, 'data-kind', line.kind)
-      write(this.#noticeText, line.text)
+    this.#notice.hidden = !notice
+    if (notice) {
+      set(this.#notice, 'data-kind', notice.kind)
+      write(this.#noticeText, notice.text)
       write(this.#noticeRetry, phrases.say('retry'))
     }
-    this.#noticeRetry.hidden = !line?.retry
+    this.#noticeRetry.hidden = !notice?.retry
     this.arrived(0, phrases)
   }
 

@@ -45,7 +45,7 @@ export class Popover {
   arrange(isInline) {
     this.hide()
     set(this.#panel, 'popover', isInline ? null : 'auto')
-    set(this.#panel, 'role', isInline ? 'region' : 'dialog')
+    set(this.#panel, 'role', isInline ? 'group' : 'dialog')
     this.#bell.hidden = isInline
     this.#bell.popoverTargetElement = isInline ? null : this.#panel
     set(this.#bell, 'aria-expanded', 'false')

@@ -16,7 +16,7 @@ const text = css`
       color-mix(in srgb, var(--_accent) 5%, var(--_background))
     );
     --_hover: color-mix(in srgb, var(--_text) 4.5%, transparent);
-    --_badge: var(--mercurio-badge-background, light-dark(#cf1f35, #e5364b));
+    --_badge: var(--mercurio-badge-background, light-dark(#cf1f35, #d92b41));
     --_badge-text: var(--mercurio-badge-text, #fff);
     --_warning: var(--mercurio-warning, light-dark(#a11d2e, #ffb0b8));
     --_radius: var(--mercurio-radius, 14px);

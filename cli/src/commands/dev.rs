@@ -40,6 +40,13 @@ fn banner(addresses: &Addresses, publisher: &str, alice: &str, bob: &str) -> Str
         shown(addresses.http),
         shown(addresses.admin),
     );
+    // The demo gets its tokens by itself only on this machine; elsewhere they are in its address.
+    let page = match addresses.http {
+        Some(address) if !address.ip().is_loopback() => {
+            format!("http://{address}/#alice={alice}&bob={bob}&publisher={publisher}")
+        }
+        _ => format!("http://{http}/"),
+    };
     format!(
         r#"
 Mercurio is running, for trying out.
@@ -52,11 +59,11 @@ Mercurio is running, for trying out.
   alice's token      {alice}
   bob's token        {bob}
 
-See what arrives for alice in a browser:
+See it at work, in a browser:
 
-  http://{http}/#token={alice}
+  {page}
 
-or in a terminal:
+or what arrives for alice, in a terminal:
 
   curl -sN -H 'Authorization: Bearer {alice}' http://{http}/api/clients/me/notifications/stream
 

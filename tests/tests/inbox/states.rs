@@ -212,3 +212,36 @@ async fn markup_and_a_cookie_are_enough() {
     assert_eq!(api.unread("alice").await, 0);
     is_clean(&page).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn earlier_ones_that_cannot_be_loaded() {
+    let Some(browser) = Browser::chromium().await else {
+        return;
+    };
+    let mut apart = Apart::start().await;
+    let api = apart.core.service_api();
+    publish(&api, &["one", "two", "three"]).await;
+    let page = blank(&browser, "one", &apart.gateway).await;
+    page.run(
+        "bell.setAttribute('page-size', 2); bell.getToken = async () => value; bell.open = true",
+        json!(apart.core.secret().user("alice")),
+    )
+    .await;
+    until(
+        &page,
+        "titles().join() === 'three,two' && bell.inbox.state.connection === 'open'",
+    )
+    .await;
+    apart.core.kill();
+    page.click("#bell .more").await;
+    until(
+        &page,
+        "at('.notice').textContent.includes('can’t be loaded')",
+    )
+    .await;
+    assert_eq!(value(&page, "titles()").await, json!(["three", "two"]));
+    apart.core.restart().await;
+    until(&page, "bell.inbox.state.connection === 'open'").await;
+    page.click("#bell .more").await;
+    until(&page, "titles().join() === 'three,two,one'").await;
+}
