@@ -5,7 +5,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 pub use rustix::process::Signal;
@@ -113,8 +113,23 @@ impl Process {
     }
 }
 
+impl Process {
+    /// Who reads commands ends with them, and has others to end first: a Firefox outlives who
+    /// started it.
+    fn ask_to_end(&mut self) {
+        if self.child.stdin.take().is_none() {
+            return;
+        }
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
+        self.ask_to_end();
         self.kill();
         let log = self.stderr.all();
         if thread::panicking() {
