@@ -263,6 +263,8 @@ export class Inbox extends InboxEvents {
     this.#link = undefined
     this.#isJoined = false
     this.#newest = 0
+    // The first one's token may hold for long.
+    this.#token = ''
     this.#mirror.clear()
     this.#set({})
     const { sharing = 'auto' } = this.#options

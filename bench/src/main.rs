@@ -2,6 +2,7 @@
 //! nchan and on bare `write(2)` calls, interleaved. What it measures and how: `bench/README.md`.
 
 mod floor;
+mod gateways;
 mod load;
 mod plot;
 mod process;

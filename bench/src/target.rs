@@ -57,7 +57,7 @@ pub struct Target {
     pub grpc: Option<SocketAddr>,
     issuer: Issuer,
     /// Data, configuration; removed at the end.
-    _home: TempDir,
+    home: TempDir,
 }
 
 impl Target {
@@ -80,8 +80,7 @@ impl Target {
 
     fn on(kind: Kind, home: TempDir, data: &Path, arguments: &[&str]) -> Self {
         let secret = "a secret of the benchmark, 32 bytes and more";
-        let key = home.path().join("key");
-        fs::write(&key, secret).expect("write the key");
+        fs::write(home.path().join(KEY), secret).expect("write the key");
         let issuer = Issuer::new(
             SigningKey::from_secret(secret.as_bytes()).expect("a key"),
             &ClaimRules::default(),
@@ -89,15 +88,7 @@ impl Target {
         let (http, grpc) = (free_address(), free_address());
         let mut servers = Vec::new();
         let mercurio = |command: &str| {
-            let mut mercurio = Command::new(binary());
-            // With its own settings alone: none of the environment, no `.env`.
-            let settings = std::env::vars_os().map(|(name, _)| name);
-            for name in settings.filter(|name| name.to_string_lossy().starts_with("MERCURIO_")) {
-                mercurio.env_remove(name);
-            }
-            mercurio.current_dir(home.path());
-            mercurio.arg(command).arg("--jwt-secret-file").arg(&key);
-            mercurio.args(["--admin-addr", "127.0.0.1:0", "--log-level", "info"]);
+            let mut mercurio = mercurio(home.path(), command);
             if command != "gateway" {
                 mercurio
                     .args(["--grpc-addr", &grpc.to_string()])
@@ -135,8 +126,19 @@ impl Target {
             http,
             grpc: kind.is_mercurio().then_some(grpc),
             issuer,
-            _home: home,
+            home,
         }
+    }
+
+    /// Starts one more gateway on the same core; where its streams are.
+    pub fn add_gateway(&mut self) -> SocketAddr {
+        let (http, grpc) = (free_address(), self.grpc.expect("a core"));
+        let mut gateway = mercurio(self.home.path(), "gateway");
+        gateway.args(["--http-addr", &http.to_string()]);
+        gateway.args(["--core-url", &format!("http://{grpc}")]);
+        let (server, _) = Server::start("gateway", &mut gateway, "relay is open");
+        self.servers.push(server);
+        http
     }
 
     /// The request that opens a user's stream. Where there are channels, it is of these.
@@ -199,6 +201,24 @@ impl Target {
         let alive = self.servers.iter_mut().map(Server::is_alive);
         alive.filter(|alive| !alive).count() as u64
     }
+}
+
+const KEY: &str = "key";
+
+/// The service, with its own settings alone: none of the environment, no `.env`.
+fn mercurio(home: &Path, command: &str) -> Command {
+    let mut mercurio = Command::new(binary());
+    let settings = std::env::vars_os().map(|(name, _)| name);
+    for name in settings.filter(|name| name.to_string_lossy().starts_with("MERCURIO_")) {
+        mercurio.env_remove(name);
+    }
+    mercurio.current_dir(home);
+    mercurio
+        .arg(command)
+        .arg("--jwt-secret-file")
+        .arg(home.join(KEY));
+    mercurio.args(["--admin-addr", "127.0.0.1:0", "--log-level", "info"]);
+    mercurio
 }
 
 /// How users are called.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::ValueEnum as _;
 
 use crate::{
+    gateways,
     load::{self, Load, Outcome},
     publisher::To,
     report::Report,
@@ -26,10 +27,11 @@ pub enum Workload {
     Slow,
     Publish,
     Stored,
+    Gateways,
 }
 
 impl Workload {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Broadcast1k,
         Self::Broadcast10k,
         Self::Scale,
@@ -40,6 +42,7 @@ impl Workload {
         Self::Slow,
         Self::Publish,
         Self::Stored,
+        Self::Gateways,
     ];
 
     pub fn title(self) -> &'static str {
@@ -56,6 +59,7 @@ impl Workload {
             Self::Slow => "A tenth of 1,000 readers is stuck",
             Self::Publish => "Durable publishing",
             Self::Stored => "What is stored: start, memory, history",
+            Self::Gateways => "Gateways on one core",
         }
     }
 
@@ -92,6 +96,7 @@ impl Workload {
             Self::Storm => return storm::run(kinds, rounds, quick, report),
             Self::Publish => return throughput::run(quick, report),
             Self::Stored => return stored::run(quick, report),
+            Self::Gateways => return gateways::run(quick, report),
         };
         rounds_of(self.title(), &shrunk(load, quick), kinds, rounds, report);
     }

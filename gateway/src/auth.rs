@@ -68,16 +68,18 @@ impl FromRequestParts<std::sync::Arc<Context>> for Caller {
     ) -> Result<Self, ApiError> {
         let settings = &context.settings;
         let query = Query::new(parts.uri.query());
+        // What a caller says outright comes before what a browser sends along by itself.
         let token = match bearer(&parts.headers)? {
             Some(token) => token,
-            None => match cookie(&parts.headers, &settings.cookie_name) {
-                Some(token) => {
-                    if !matches!(parts.method, Method::GET | Method::HEAD) {
+            None => match query.one("access_token")? {
+                Some(token) => token.to_owned(),
+                None => {
+                    let cookie = cookie(&parts.headers, &settings.cookie_name);
+                    if cookie.is_some() && !matches!(parts.method, Method::GET | Method::HEAD) {
                         check_origin(&parts.headers, &settings.cors_origins)?;
                     }
-                    token
+                    cookie.unwrap_or_default()
                 }
-                None => query.one("access_token")?.unwrap_or_default().to_owned(),
             },
         };
         let identity = context

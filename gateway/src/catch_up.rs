@@ -6,7 +6,10 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use mercurio_proto::v1::{SubscribeRequest, SubscribeResponse, subscribe_response};
-use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, timeout},
+};
 use tonic::{Code, Status, Streaming};
 
 use crate::{
@@ -44,21 +47,32 @@ pub(crate) struct Page {
 pub(crate) type Reading = Pin<Box<dyn Future<Output = Page> + Send>>;
 
 /// Opens a feed. The first page begins with `opened`, which is returned before the rest is read.
+///
+/// Waits for its turn as long as it takes: thousands may come back at once, and a browser's
+/// EventSource takes a refusal for the end. The core may be away for the open timeout.
 pub(crate) async fn first(
     reader: Arc<Reader>,
     after: Option<u64>,
 ) -> Result<(Option<Frame>, Reading), ApiError> {
-    let mut call = loop {
-        match Call::begin(&reader, after).await {
-            Ok(call) => break call,
-            Err(status) if status.code() == Code::Unavailable => {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-            Err(status) => return Err(status.into()),
+    let mut patience = reader.context.settings.open_timeout;
+    let (call, opened) = loop {
+        let turn = Call::turn(&reader, Some(patience)).await?;
+        let asked = Instant::now();
+        let begun = timeout(patience, async {
+            let mut call = Call::begin(&reader, after, turn).await?;
+            let opened = call.messages.message().await?;
+            Ok::<_, Status>((call, opened))
+        });
+        match begun.await {
+            Ok(Ok((call, Some(opened)))) => break (call, opened),
+            Ok(Err(status)) if status.code() != Code::Unavailable => return Err(status.into()),
+            _ => {}
         }
-    };
-    let Some(opened) = call.messages.message().await? else {
-        return Err(ApiError::core_away());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        patience = patience.saturating_sub(asked.elapsed());
+        if patience.is_zero() {
+            return Err(ApiError::core_away());
+        }
     };
     let rest = Page::after(Some(opened.cursor));
     let reading = Box::pin(async move { call.read(rest).await.unwrap_or_else(|failed| failed) });
@@ -70,7 +84,11 @@ pub(crate) fn next(reader: Arc<Reader>, after: Option<u64>) -> Reading {
     Box::pin(async move {
         let mut wait = Duration::from_millis(50);
         loop {
-            match Call::begin(&reader, after).await {
+            let begun = match Call::turn(&reader, None).await {
+                Ok(turn) => Call::begin(&reader, after, turn).await,
+                Err(status) => Err(status),
+            };
+            match begun {
                 Ok(call) => match call.read(Page::after(after)).await {
                     Ok(page) => return page,
                     Err(part) if !part.frames.is_empty() => return part,
@@ -92,18 +110,35 @@ struct Call {
 }
 
 impl Call {
-    /// First sees to it that what comes from now on waits in the mailbox.
-    async fn begin(reader: &Reader, after: Option<u64>) -> Result<Self, Status> {
-        let context = &reader.context;
+    /// Waits for a turn, and sees to it that what comes from then on waits in the mailbox. An error
+    /// if the relay does not bring the user's entries within `patience`.
+    async fn turn(
+        reader: &Reader,
+        patience: Option<Duration>,
+    ) -> Result<OwnedSemaphorePermit, Status> {
         // The mailbox is emptied last: what came during the wait for a turn is in the store.
-        let turn = loop {
-            reader.place.joined().await;
-            let turn = context.catch_ups.clone().acquire_owned().await;
+        loop {
+            let joined = reader.place.joined();
+            match patience {
+                None => joined.await,
+                Some(patience) => timeout(patience, joined)
+                    .await
+                    .map_err(|_| Status::unavailable("the core can't be reached"))?,
+            }
+            let turn = reader.context.catch_ups.clone().acquire_owned().await;
             let turn = turn.map_err(|_| Status::unavailable("shutting down"))?;
             if reader.place.resume() {
-                break turn;
+                return Ok(turn);
             }
-        };
+        }
+    }
+
+    async fn begin(
+        reader: &Reader,
+        after: Option<u64>,
+        turn: OwnedSemaphorePermit,
+    ) -> Result<Self, Status> {
+        let context = &reader.context;
         let request = SubscribeRequest {
             recipient_id: reader.place.user().to_owned(),
             after,

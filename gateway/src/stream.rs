@@ -52,9 +52,7 @@ pub(crate) async fn open(
         context: context.clone(),
     });
     // Nothing is promised before the core has answered: until then a refusal can be a plain one.
-    let first = catch_up::first(reader.clone(), after);
-    let first = timeout(context.settings.open_timeout, first).await;
-    let (opened, mut reading) = first.map_err(|_| ApiError::core_away())??;
+    let (opened, mut reading) = catch_up::first(reader.clone(), after).await?;
     let mut feed = Feed::new(reader, filters, after, expires_at);
     feed.say(sse::retry(context.settings.retry));
     opened.into_iter().for_each(|opened| feed.say(opened));
