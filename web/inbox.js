@@ -1,7 +1,7 @@
 // <mercurio-inbox>: a bell with a badge, and what is behind it. How to use it is in README.md.
 
-import { connect } from './client.js'
 import { Announcer } from './inbox/announcer.js'
+import { Connection, optionsOf } from './inbox/connection.js'
 import { icon, make, set, write } from './inbox/dom.js'
 import { Notices } from './inbox/notices.js'
 import { Panel } from './inbox/panel.js'
@@ -23,16 +23,6 @@ const TICK = 30_000
 
 /** Properties that a page may have set before the element was defined. */
 const PROPERTIES = /** @type {const} */ (['getToken', 'inbox', 'texts', 'render', 'open'])
-
-/** @type {State} */
-const NOTHING = Object.freeze({
-  notifications: [],
-  unreadCount: 0,
-  connection: 'connecting',
-  hasMore: false,
-  loading: true,
-  error: null,
-})
 
 /**
  * @fires notification-click before a notification is opened; prevented, the page does all of it
@@ -60,7 +50,7 @@ export class MercurioInbox extends HTMLElement {
   #panel = new Panel({
     loadMore: () => void this.#loadMore(),
     markAll: () => void this.#mark((inbox) => inbox.markAllRead(), 'allMarked'),
-    retry: () => void (this.#inbox ? this.#inbox.reload().catch(() => {}) : this.#connectSoon()),
+    retry: () => void (this.inbox ? this.inbox.reload().catch(() => {}) : this.#connectSoon()),
   })
   #popover = new Popover(this.#panel.element, this.#bell, (isOpen) => {
     this.toggleAttribute('open', isOpen)
@@ -76,17 +66,16 @@ export class MercurioInbox extends HTMLElement {
     () => this.#show(),
     (key) => this.#announcer.say(this.#around.phrases.say(key)),
   )
+  #connection = new Connection({
+    changed: () => this.#changed(),
+    arrived: (notification) => this.#arrived(notification),
+    lost: () => this.#notices.fail('loss'),
+  })
 
   /** @type {(() => Promise<string>) | undefined} */
   #getToken
   /** @type {Inbox | null} */
   #given = null
-  /** @type {Inbox | null} */
-  #inbox = null
-  /** The state where there is none. */
-  #nothing = NOTHING
-  /** Ends what listens to that inbox. */
-  #listening = new AbortController()
   #isConnecting = false
   #isShowing = false
   /** @type {Partial<Texts> | null} */
@@ -118,7 +107,7 @@ export class MercurioInbox extends HTMLElement {
 
   /** The connection: one that the page made with `connect`, or the element's own. */
   get inbox() {
-    return this.#inbox
+    return this.#connection.inbox
   }
 
   set inbox(inbox) {
@@ -168,7 +157,7 @@ export class MercurioInbox extends HTMLElement {
     if (this.hasAttribute('open')) this.#popover.show()
     this.#ticking ??= setInterval(() => this.#panel.tick(), TICK)
     this.#renew()
-    if (!this.#inbox) this.#connectSoon()
+    if (!this.inbox) this.#connectSoon()
   }
 
   disconnectedCallback() {
@@ -176,7 +165,8 @@ export class MercurioInbox extends HTMLElement {
     queueMicrotask(() => {
       if (this.isConnected) return
       this.#popover.hide()
-      this.#disconnect()
+      this.#connection.close()
+      this.#notices.stop()
       this.#announcer.stop()
       clearInterval(this.#ticking)
       this.#ticking = undefined
@@ -211,59 +201,13 @@ export class MercurioInbox extends HTMLElement {
   }
 
   #connect() {
-    if (this.#given && this.#given === this.#inbox) return
-    this.#disconnect()
-    const inbox = this.#given ?? this.#own()
-    if (!inbox) return this.#changed()
-    this.#inbox = inbox
-    this.#listening = new AbortController()
-    const { signal } = this.#listening
-    /** @type {(type: string, listener: (event: any) => void) => void} */
-    const on = (type, listener) => inbox.addEventListener(type, listener, { signal })
-    on('change', () => this.#changed())
-    on('notification', (event) => this.#arrived(event.detail))
-    on('loss', () => this.#notices.fail('loss'))
-    // What the page made is the page's to close.
-    if (inbox !== this.#given) signal.addEventListener('abort', () => inbox.close())
-    this.#changed()
-  }
-
-  #own() {
-    try {
-      return connect(this.#options())
-    } catch (error) {
-      const { message } = /** @type {Error} */ (error)
-      console.error(`mercurio-inbox: ${message}`)
-      const wrong = { code: 'invalid-options', message }
-      this.#nothing = { ...NOTHING, connection: 'closed', loading: false, error: wrong }
-      return null
-    }
-  }
-
-  #disconnect() {
-    this.#nothing = NOTHING
-    this.#listening.abort()
+    if (this.#given && this.#given === this.inbox) return
     this.#notices.stop()
-    this.#inbox = null
-  }
-
-  /** @returns {import('./client.js').Options} */
-  #options() {
-    const options = {
-      url: this.getAttribute('url'),
-      user: this.getAttribute('user'),
-      topics: this.getAttribute('topics')?.split(/\s+/).filter(Boolean),
-      auth: this.getAttribute('auth'),
-      sharing: this.getAttribute('sharing'),
-      pageSize: this.hasAttribute('page-size') ? Number(this.getAttribute('page-size')) : null,
-      getToken: this.#getToken,
-    }
-    // What is not said is left to `connect`, and so is what is wrong.
-    return Object.fromEntries(Object.entries(options).filter(([, value]) => value != null))
+    this.#connection.open(this.#given, optionsOf(this, this.#getToken))
   }
 
   #changed() {
-    const state = this.#state
+    const state = this.#connection.state
     this.#notices.connection(state.connection)
     this.#show()
     this.dispatchEvent(
@@ -317,9 +261,9 @@ export class MercurioInbox extends HTMLElement {
    * @param {'allMarked'} [done]
    */
   async #mark(does, done) {
-    if (!this.#inbox) return
+    if (!this.inbox) return
     try {
-      await does(this.#inbox)
+      await does(this.inbox)
       if (done) this.#announcer.say(this.#around.phrases.say(done))
     } catch {
       // The client has put it back.
@@ -328,22 +272,18 @@ export class MercurioInbox extends HTMLElement {
   }
 
   async #loadMore() {
-    const before = this.#state
-    if (before.loading || !this.#inbox) return
+    const before = this.#connection.state
+    if (before.loading || !this.inbox) return
     try {
-      await this.#inbox.loadMore()
+      await this.inbox.loadMore()
     } catch {
       this.#notices.fail('loadFailed')
     }
-    const count = this.#state.notifications.length - before.notifications.length
+    const count = this.#connection.state.notifications.length - before.notifications.length
     if (count > 0) this.#announcer.say(this.#around.phrases.say('moreLoaded', { count }))
   }
 
   // What is shown.
-
-  get #state() {
-    return this.#inbox?.state ?? this.#nothing
-  }
 
   /** Another language, other texts, another way to render: everything anew. */
   #renew() {
@@ -371,7 +311,7 @@ export class MercurioInbox extends HTMLElement {
       this.#isShowing = false
       if (!this.isConnected) return
       const { phrases } = this.#around
-      const count = this.#state.unreadCount
+      const count = this.#connection.state.unreadCount
       const shown = phrases.say(count > BADGE_MAX ? 'badgeOverflow' : 'badge', {
         count: Math.min(count, BADGE_MAX),
       })
@@ -379,7 +319,7 @@ export class MercurioInbox extends HTMLElement {
       this.#badge.hidden = count === 0
       set(this.#bell, 'aria-label', phrases.say('bell', { count }))
       set(this.#bell, 'title', phrases.say('title'))
-      this.#panel.show(this.#state, this.#around, this.#notices.line(phrases))
+      this.#panel.show(this.#connection.state, this.#around, this.#notices.line(phrases))
     })
   }
 }

@@ -41,6 +41,7 @@ const ASSETS: &[Asset] = &[
     web!("/client/worker.js", SCRIPT),
     web!("/inbox.js", SCRIPT),
     web!("/inbox/announcer.js", SCRIPT),
+    web!("/inbox/connection.js", SCRIPT),
     web!("/inbox/content.js", SCRIPT),
     web!("/inbox/dom.js", SCRIPT),
     web!("/inbox/item.js", SCRIPT),
@@ -49,6 +50,8 @@ const ASSETS: &[Asset] = &[
     web!("/inbox/panel.js", SCRIPT),
     web!("/inbox/popover.js", SCRIPT),
     web!("/inbox/styles.js", SCRIPT),
+    web!("/inbox/styles-item.js", SCRIPT),
+    web!("/inbox/styles-states.js", SCRIPT),
     web!("/inbox/texts.js", SCRIPT),
     web!("/inbox/time.js", SCRIPT),
 ];

@@ -376,11 +376,15 @@ async fn it_works_in_firefox() {
         "badge('alice') === '7' && unread('alice', 'laptop') === 7",
     )
     .await;
+    page.run("inbox('bob', 'laptop').scrollIntoView()", Value::Null)
+        .await;
     click("all('bob', 'laptop', '.bell')[0]").await;
     let shown = "inbox('bob', 'laptop').open && all('bob', 'laptop', '.panel')[0]";
     until(&page, &format!("({shown}).matches(':focus')")).await;
     let colour = format!("getComputedStyle({shown}).backgroundColor");
     assert_eq!(value(&page, &colour).await, "rgb(255, 255, 255)");
+    let rest = "await Promise.all(inbox('bob', 'laptop').shadowRoot.getAnimations().map((one) => one.finished))";
+    page.run(rest, Value::Null).await;
     page.screenshot("demo-firefox").await;
     page.press(&["Escape"]).await;
     until(&page, "!inbox('bob', 'laptop').open").await;

@@ -70,7 +70,7 @@ export class Phrases {
       typeof text === 'string'
         ? text
         : (text[String(count)] ?? text[this.#plural.select(count)] ?? text.other)
-    return form.replace(/\{(\w+)\}/g, (whole, name) => {
+    return String(form).replace(/\{(\w+)\}/g, (whole, name) => {
       const value = values[name]
       return typeof value === 'number' ? this.#number.format(value) : (value ?? whole)
     })

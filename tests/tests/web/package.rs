@@ -121,6 +121,14 @@ async fn in_a_vite_page() {
         }
         let badge = value(&first, "document.querySelector('#badge').textContent").await;
         assert_eq!(badge, api.unread("alice").await.to_string());
+        let bell = "document.querySelector('mercurio-inbox').shadowRoot.querySelector('.badge').textContent";
+        first
+            .until(
+                &format!("{bell} === '{}'", badge.as_str().unwrap()),
+                bell,
+                SOON,
+            )
+            .await;
         streams_become(&service, 1).await;
         first.close().await;
         second.close().await;
