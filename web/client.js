@@ -275,7 +275,13 @@ export class Inbox extends InboxEvents {
   #update(update) {
     const { isFirst, events, model } = update
     if (!isFirst && !this.#isJoined) return
+    const known = this.#mirror.model
     this.#set(() => this.#mirror.take(update))
+    // What the hub before this one told others last, and this tab perhaps not.
+    if (isFirst && known) {
+      const missed = this.state.notifications.filter((one) => one.notificationID > known.cursor)
+      for (const one of [...missed].reverse()) this.#tell('notification', one)
+    }
     for (const { name, detail } of events) this.#tell(name, detail)
     if (model.clientID !== null || this.state.connection === 'closed') this.#isReady()
     if (isFirst && !this.#isJoined) {

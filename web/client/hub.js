@@ -103,6 +103,8 @@ export class Hub {
       if (this.#isOver) return tab.post({ type: 'rejoin' })
       this.#introduce(tab)
       this.#session.wake(message.isOnline)
+      // The session has given up for want of a good token: who comes now may have one.
+      if (this.#view.connection === 'closed') void this.#session.reload().catch(() => {})
     } else if (message.type === 'call') {
       tab.post({ type: 'result', id: message.id, ...(await this.#call(message)) })
     } else if (message.type === 'token') {

@@ -157,6 +157,7 @@ export class Session {
 
   /** Marks all that is known of as read. */
   async markAll() {
+    if (this.#model.clientID === null) await this.#load('first')
     const upTo = this.#model.cursor
     if (upTo === 0) return
     /** @type {Marks} */

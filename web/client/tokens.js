@@ -61,8 +61,11 @@ export async function ask(getToken, auth) {
     throw new MercurioError('token-failed', `getToken failed: ${message(error)}`)
   }
   if (auth === 'cookie') return ''
-  if (typeof token === 'string' && token !== '') return token
-  throw new MercurioError('token-failed', `getToken gave ${JSON.stringify(token)}, not a token`)
+  // An error page, say, is none, and would be no header's value.
+  const found = typeof token === 'string' ? token.trim() : ''
+  if (/^[\x21-\x7e]+$/.test(found)) return found
+  const given = (JSON.stringify(token) ?? 'nothing').slice(0, 20)
+  throw new MercurioError('token-failed', `getToken gave ${given}, not a token`)
 }
 
 /**

@@ -43,3 +43,13 @@ test('what getToken gives is checked', async () => {
   const failing = ask(() => Promise.reject(new Error('signed out')), 'cookie')
   await assert.rejects(failing, { code: 'token-failed', message: 'getToken failed: signed out' })
 })
+
+test('an error page is no token', async () => {
+  for (const given of ['<html>\n  Not found</html>', '', ' ', 'two words', 'ü', undefined, 7]) {
+    await assert.rejects(
+      ask(async () => given, 'header'),
+      { code: 'token-failed' },
+    )
+  }
+  assert.equal(await ask(async () => 'a.b.c\n', 'header'), 'a.b.c')
+})
