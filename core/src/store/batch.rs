@@ -23,7 +23,7 @@ use super::{
     engine::{Bytes, KEYS_AT_ONCE, Writes},
     index::{Record, View, Visible},
     keys,
-    log_entry::LogEntry,
+    log::LogEntry,
     reads::ReadSet,
     segment::MemoryIndex,
 };

@@ -8,14 +8,17 @@
 //! ```
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Read, Seek, Write},
     path::Path,
 };
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::{StoreError, engine::sync_dir};
+use super::{
+    StoreError,
+    files::{self, sync_dir},
+};
 
 /// The format that this version reads and writes. 1, of before the first release, had no log of
 /// its own.
@@ -66,13 +69,7 @@ pub(super) struct DirLock(#[expect(dead_code, reason = "held, not used")] File);
 impl DirLock {
     pub fn take(dir: &Path) -> Result<Self, StoreError> {
         let path = dir.join("LOCK");
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&path)
-            .map_err(StoreError::io("open", &path))?;
+        let mut file = files::open_kept(&path)?;
         if let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
             if error != rustix::io::Errno::WOULDBLOCK {
                 return Err(StoreError::io("lock", &path)(error.into()));

@@ -29,7 +29,7 @@ use std::{
 
 use parking_lot::RwLock;
 
-use super::StoreError;
+use super::{StoreError, files::sync_dir};
 
 /// Bytes of a key or a value, shared with the engine's cache.
 pub(super) type Bytes = sled::IVec;
@@ -81,7 +81,6 @@ pub(super) struct Engine {
     /// `None` only while it is dropped.
     db: Option<sled::Db>,
     dir: PathBuf,
-    data: File,
     /// Written, and not yet applied.
     gathered: RwLock<BTreeMap<Vec<u8>, Bytes>>,
 }
@@ -102,7 +101,7 @@ impl Engine {
             let config = sled::Config::new()
                 .path(dir)
                 .cache_capacity(cache_bytes)
-                // The store syncs by itself, once a batch.
+                // Nobody waits for it: the log is what is safe.
                 .flush_every_ms(None);
             let opened = catch_unwind(AssertUnwindSafe(|| config.open()))
                 .map_err(|_| corrupt(dir, "sled met bytes that it did not write"))?;
@@ -116,16 +115,11 @@ impl Engine {
                 Err(error) => return Err(refused(dir, error)),
             }
         };
-        let data = File::open(dir.join("db")).map_err(StoreError::io("open", dir))?;
-        let engine = Self {
+        Ok(Self {
             db: Some(db),
             dir: dir.to_owned(),
-            data,
             gathered: RwLock::default(),
-        };
-        engine.sync()?;
-        sync_all_files(dir).map_err(StoreError::io("sync", dir))?;
-        Ok(engine)
+        })
     }
 
     pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
@@ -194,6 +188,9 @@ impl Engine {
     }
 
     fn apply(&self) -> Result<(), StoreError> {
+        if self.gathered.read().is_empty() {
+            return Ok(());
+        }
         let mut batch = sled::Batch::default();
         for (key, value) in &*self.gathered.read() {
             batch.insert(key.as_slice(), value);
@@ -238,9 +235,7 @@ impl Engine {
     pub fn sync(&self) -> Result<(), StoreError> {
         self.apply()?;
         self.guarded(|db| db.flush())?;
-        self.data
-            .sync_data()
-            .map_err(StoreError::io("sync", &self.dir))
+        sync_all_files(&self.dir).map_err(StoreError::io("sync", &self.dir))
     }
 
     /// Bytes on disk.
@@ -293,7 +288,7 @@ fn remove_half_snapshots(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// After opening: the snapshot that was just written speaks of bytes that must be safe too.
+/// The snapshots too: they speak of bytes of the others.
 fn sync_all_files(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
@@ -305,11 +300,6 @@ fn sync_all_files(dir: &Path) -> io::Result<()> {
     }
     sync_dir(dir)?;
     dir.parent().map_or(Ok(()), sync_dir)
-}
-
-/// Makes the directory's entries safe.
-pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }
 
 fn refused(dir: &Path, error: sled::Error) -> StoreError {

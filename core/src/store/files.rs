@@ -2,12 +2,12 @@
 //! against a power cut once [`write_checked`] returns.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
     path::Path,
 };
 
-use super::{StoreError, engine::sync_dir};
+use super::StoreError;
 
 /// Replaces the file: either the old or the new content is there, also after a power cut.
 pub(super) fn write_checked(path: &Path, content: &[u8]) -> Result<(), StoreError> {
@@ -41,4 +41,20 @@ pub(super) fn read_checked(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
             message: "its checksum does not match its content".into(),
         }),
     }
+}
+
+/// Opens a file to read and write it, or makes it.
+pub(super) fn open_kept(path: &Path) -> Result<File, StoreError> {
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(StoreError::io("open", path))
+}
+
+/// Makes the directory's entries safe.
+pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
 }

@@ -8,7 +8,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `batch` | the apply path, and the commit |
-//! | `log`, `log_entry` | the log: what is safe |
+//! | `log` | the log: what is safe |
 //! | `read` | openings, feeds, history |
 //! | `index`, `reads` | what is visible, counted and read, without touching rows |
 //! | `rows` | rows from the segments |
@@ -32,7 +32,6 @@ mod index;
 mod keys;
 mod live;
 mod log;
-mod log_entry;
 mod open;
 mod pack;
 mod packing;

@@ -8,7 +8,7 @@ use crate::entry::{Millis, Sequence};
 
 use super::{
     Store, StoreError,
-    engine::sync_dir,
+    files::sync_dir,
     segment::{Sample, Segment, SegmentId},
 };
 

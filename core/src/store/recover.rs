@@ -14,7 +14,7 @@ use crate::entry::Sequence;
 
 use super::{
     Active, Batch, State, Store, StoreError, StoreSettings,
-    engine::sync_dir,
+    files::sync_dir,
     live::open_live,
     log::Log,
     segment::{self, Meta, Segment, SegmentId},

@@ -16,28 +16,32 @@
 //! writes data only: no file size, and no extent that has to be marked as written. ext4 does the
 //! latter after the data, and a sync that it fails in is told of no error.
 
+mod entry;
+mod frames;
+mod high_water;
+
+#[cfg(test)]
+mod tests;
+
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read},
+    io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
-use prost::Message;
-
 use crate::entry::{Entry, Sequence};
 
-use super::{
-    StoreError,
-    engine::sync_dir,
-    log_entry::{Frame, LogEntry},
-};
+use super::{StoreError, files::sync_dir};
+
+pub(super) use entry::LogEntry;
+
+use entry::Frame;
+use frames::{Frames, Tail};
+use high_water::HighWater;
 
 /// Zeros are written in such steps.
 const AHEAD_BYTES: u64 = 1 << 20;
-/// No frame is larger: a batch ends behind 8 MiB, and the largest entry has less than 2 MiB.
-const FRAME_MAX: usize = 64 << 20;
-const HEAD: usize = 8;
 
 /// The log, open for appending.
 pub(super) struct Log {
@@ -209,11 +213,8 @@ impl Log {
     ) -> Result<impl Iterator<Item = Result<Vec<(Sequence, Entry)>, StoreError>> + use<>, StoreError>
     {
         if after > self.last() {
-            return Err(StoreError::Truncated {
-                dir: self.dir.clone(),
-                found: self.last(),
-                written: after,
-            });
+            let message = format!("it ends at entry {}, and the view at {after}", self.last());
+            return Err(damaged(&self.dir, message));
         }
         if after + 1 < self.first() {
             let message = format!(
@@ -224,20 +225,8 @@ impl Log {
             return Err(damaged(&self.dir, message));
         }
         let from = self.files.partition_point(|first| *first <= after + 1) - 1;
-        let (dir, files, last) = (self.dir.clone(), self.files[from..].to_vec(), self.last());
-        Ok(Tail {
-            ends: files
-                .iter()
-                .skip(1)
-                .map(|next| next - 1)
-                .chain([last])
-                .collect(),
-            dir,
-            files,
-            frames: None,
-            place: 0,
-        }
-        .map(move |batch| {
+        let tail = Tail::new(&self.dir, &self.files[from..], self.last());
+        Ok(tail.map(move |batch| {
             let mut batch = batch?;
             batch.retain(|(sequence, _)| *sequence > after);
             Ok(batch)
@@ -260,118 +249,6 @@ impl Log {
 impl Drop for Log {
     fn drop(&mut self) {
         self.give_back();
-    }
-}
-
-/// All batches of some files.
-struct Tail {
-    dir: PathBuf,
-    files: Vec<Sequence>,
-    /// The last entry of each file.
-    ends: Vec<Sequence>,
-    place: usize,
-    frames: Option<Frames>,
-}
-
-impl Iterator for Tail {
-    type Item = Result<Vec<(Sequence, Entry)>, StoreError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let batch = self.next_batch().transpose()?;
-        if batch.is_err() {
-            // An error is the last thing said.
-            self.place = self.files.len();
-            self.frames = None;
-        }
-        Some(batch)
-    }
-}
-
-impl Tail {
-    fn next_batch(&mut self) -> Result<Option<Vec<(Sequence, Entry)>>, StoreError> {
-        while let Some((first, end)) = self.files.get(self.place).zip(self.ends.get(self.place)) {
-            let path = path(&self.dir, *first);
-            if self.frames.is_none() {
-                self.frames = Some(Frames::open(&path, *first)?);
-            }
-            // It was put there in the lines before.
-            let frames = self.frames.as_mut().expect("opened above");
-            if frames.next <= *end {
-                let Some(frame) = frames.next_frame()? else {
-                    let message = format!("entry {} is not there, or damaged", frames.next);
-                    return Err(damaged(&path, message));
-                };
-                return frame.entries().map(Some);
-            }
-            self.frames = None;
-            self.place += 1;
-        }
-        Ok(None)
-    }
-}
-
-/// The frames of one file, up to the first that is none.
-struct Frames {
-    file: io::BufReader<File>,
-    payload: Vec<u8>,
-    end: u64,
-    next: Sequence,
-}
-
-impl Frames {
-    fn open(path: &Path, first: Sequence) -> Result<Self, StoreError> {
-        let file = File::open(path).map_err(StoreError::io("open", path))?;
-        Ok(Self {
-            file: io::BufReader::with_capacity(1 << 20, file),
-            payload: Vec::new(),
-            end: 0,
-            next: first,
-        })
-    }
-
-    /// `None`: what follows is no frame, or not the next one.
-    fn next_frame(&mut self) -> Result<Option<Frame>, StoreError> {
-        let mut head = [0; HEAD];
-        if !self.read(|file, _| file.read_exact(&mut head))? {
-            return Ok(None);
-        }
-        let [a, b, c, d, sum @ ..] = head;
-        let length = u32::from_be_bytes([a, b, c, d]) as usize;
-        if length == 0 || length > FRAME_MAX {
-            return Ok(None);
-        }
-        let whole = self.read(|file, payload| {
-            payload.clear();
-            // Not taken from a length that may be damaged: what is there is what is read.
-            let read = file.take(length as u64).read_to_end(payload)?;
-            if read < length {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            Ok(())
-        })?;
-        if !whole || crc32fast::hash(&self.payload).to_be_bytes() != sum {
-            return Ok(None);
-        }
-        let frame = Frame::decode(self.payload.as_slice())
-            .map_err(|_| StoreError::Unreadable { what: "log entry" })?;
-        if frame.first != self.next {
-            return Ok(None);
-        }
-        self.next += frame.entries.len() as u64;
-        self.end += (HEAD + length) as u64;
-        Ok(Some(frame))
-    }
-
-    /// `false`: the file ends before.
-    fn read(
-        &mut self,
-        read: impl FnOnce(&mut io::BufReader<File>, &mut Vec<u8>) -> io::Result<()>,
-    ) -> Result<bool, StoreError> {
-        match read(&mut self.file, &mut self.payload) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-            Err(error) => Err(StoreError::io("read", Path::new("the log"))(error)),
-        }
     }
 }
 
@@ -407,69 +284,3 @@ fn damaged(dir: &Path, message: String) -> StoreError {
         message,
     }
 }
-
-/// Remembers, in a file of its own and without waiting for the disk, which entry was safe: what
-/// the log lacks behind its last whole frame was a write under way, or is damage. This tells the
-/// difference.
-struct HighWater(File);
-
-impl HighWater {
-    fn open(dir: &Path, last: Sequence) -> Result<Self, StoreError> {
-        let path = dir.join("high-water");
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&path)
-            .map_err(StoreError::io("open", &path))?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)
-            .map_err(StoreError::io("read", &path))?;
-        if let Some(written) = Self::decode(&bytes).filter(|written| *written > last) {
-            return Err(StoreError::Truncated {
-                dir: dir.to_owned(),
-                found: last,
-                written,
-            });
-        }
-        let high_water = Self(file);
-        high_water.note(last);
-        Ok(high_water)
-    }
-
-    /// An entry is safe.
-    fn note(&self, sequence: Sequence) {
-        let mut bytes = [0; 12];
-        bytes[..8].copy_from_slice(&sequence.to_be_bytes());
-        let sum = crc32fast::hash(&bytes[..8]);
-        bytes[8..].copy_from_slice(&sum.to_be_bytes());
-        // An older mark only finds less.
-        if let Err(error) = self.0.write_all_at(&bytes, 0) {
-            tracing::debug!(%error, "write high-water");
-        }
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Sequence> {
-        let (sequence, rest) = bytes.split_first_chunk::<8>()?;
-        let sum: [u8; 4] = rest.try_into().ok()?;
-        (crc32fast::hash(sequence).to_be_bytes() == sum).then(|| u64::from_be_bytes(*sequence))
-    }
-}
-
-impl Frame {
-    fn write_to(&self, buffer: &mut Vec<u8>) {
-        buffer.resize(HEAD, 0);
-        // A Vec grows as needed: this can't fail.
-        self.encode(buffer).expect("a Vec has room");
-        let length = (buffer.len() - HEAD) as u32;
-        let sum = crc32fast::hash(&buffer[HEAD..]);
-        let head = [length.to_be_bytes(), sum.to_be_bytes()].concat();
-        // Both have eight bytes.
-        buffer[..HEAD].copy_from_slice(&head);
-    }
-}
-
-#[cfg(test)]
-#[path = "log_tests.rs"]
-mod tests;

@@ -8,7 +8,7 @@ use crate::entry::{
     Audience, Entry, Millis, Published, ReadStateSet, ReadTarget, RecipientId, Sequence,
 };
 
-use super::StoreError;
+use super::super::StoreError;
 
 /// Entries that were appended at once; their sequences follow each other.
 #[derive(Clone, PartialEq, Message)]
@@ -19,7 +19,22 @@ pub(super) struct Frame {
     pub entries: Vec<LogEntry>,
 }
 
+/// Bytes before a frame's payload.
+pub(super) const HEAD: usize = 8;
+
 impl Frame {
+    /// Appends the frame as it stands in a file to an empty buffer.
+    pub fn write_to(&self, buffer: &mut Vec<u8>) {
+        buffer.resize(HEAD, 0);
+        // A Vec grows as needed: this can't fail.
+        self.encode(buffer).expect("a Vec has room");
+        let length = (buffer.len() - HEAD) as u32;
+        let sum = crc32fast::hash(&buffer[HEAD..]);
+        let head = [length.to_be_bytes(), sum.to_be_bytes()].concat();
+        // Both have eight bytes.
+        buffer[..HEAD].copy_from_slice(&head);
+    }
+
     /// The entries with their sequences.
     pub fn entries(self) -> Result<Vec<(Sequence, Entry)>, StoreError> {
         let numbered = (self.first..).zip(self.entries);
@@ -30,7 +45,7 @@ impl Frame {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct LogEntry {
+pub(in crate::store) struct LogEntry {
     #[prost(uint64, tag = "1")]
     pub at: Millis,
     #[prost(oneof = "Kind", tags = "2, 3")]
@@ -38,7 +53,7 @@ pub(super) struct LogEntry {
 }
 
 #[derive(Clone, PartialEq, Oneof)]
-pub(super) enum Kind {
+pub(in crate::store) enum Kind {
     #[prost(message, tag = "2")]
     Published(StoredPublished),
     #[prost(message, tag = "3")]
@@ -46,7 +61,7 @@ pub(super) enum Kind {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct StoredPublished {
+pub(in crate::store) struct StoredPublished {
     #[prost(string, tag = "1")]
     source_id: String,
     #[prost(string, tag = "2")]
@@ -63,7 +78,7 @@ pub(super) struct StoredPublished {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct StoredReadStateSet {
+pub(in crate::store) struct StoredReadStateSet {
     #[prost(string, tag = "1")]
     recipient: String,
     #[prost(uint64, repeated, tag = "2")]

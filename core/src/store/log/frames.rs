@@ -1,0 +1,147 @@
+//! Reading the log's files: frame by frame, each checked.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use prost::Message;
+
+use crate::entry::{Entry, Sequence};
+
+use super::{
+    super::StoreError,
+    damaged,
+    entry::{Frame, HEAD},
+    path,
+};
+
+/// No frame is larger: a batch ends behind 8 MiB, and the largest entry has less than 2 MiB.
+const FRAME_MAX: usize = 64 << 20;
+
+/// All batches of some files.
+pub(super) struct Tail {
+    dir: PathBuf,
+    files: Vec<Sequence>,
+    /// The last entry of each file.
+    ends: Vec<Sequence>,
+    place: usize,
+    frames: Option<Frames>,
+}
+
+impl Tail {
+    /// Of files that begin with these sequences, the last of which ends with `last`.
+    pub fn new(dir: &Path, files: &[Sequence], last: Sequence) -> Self {
+        let ends = files.iter().skip(1).map(|next| next - 1).chain([last]);
+        Self {
+            dir: dir.to_owned(),
+            ends: ends.collect(),
+            files: files.to_vec(),
+            place: 0,
+            frames: None,
+        }
+    }
+}
+
+impl Iterator for Tail {
+    type Item = Result<Vec<(Sequence, Entry)>, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.next_batch().transpose()?;
+        if batch.is_err() {
+            // An error is the last thing said.
+            self.place = self.files.len();
+            self.frames = None;
+        }
+        Some(batch)
+    }
+}
+
+impl Tail {
+    fn next_batch(&mut self) -> Result<Option<Vec<(Sequence, Entry)>>, StoreError> {
+        while let Some((first, end)) = self.files.get(self.place).zip(self.ends.get(self.place)) {
+            let path = path(&self.dir, *first);
+            if self.frames.is_none() {
+                self.frames = Some(Frames::open(&path, *first)?);
+            }
+            // It was put there in the lines before.
+            let frames = self.frames.as_mut().expect("opened above");
+            if frames.next <= *end {
+                let Some(frame) = frames.next_frame()? else {
+                    let message = format!("entry {} is not there, or damaged", frames.next);
+                    return Err(damaged(&path, message));
+                };
+                return frame.entries().map(Some);
+            }
+            self.frames = None;
+            self.place += 1;
+        }
+        Ok(None)
+    }
+}
+
+/// The frames of one file, up to the first that is none.
+pub(super) struct Frames {
+    file: io::BufReader<File>,
+    payload: Vec<u8>,
+    pub end: u64,
+    pub next: Sequence,
+}
+
+impl Frames {
+    pub fn open(path: &Path, first: Sequence) -> Result<Self, StoreError> {
+        let file = File::open(path).map_err(StoreError::io("open", path))?;
+        Ok(Self {
+            file: io::BufReader::with_capacity(1 << 20, file),
+            payload: Vec::new(),
+            end: 0,
+            next: first,
+        })
+    }
+
+    /// `None`: what follows is no frame, or not the next one.
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, StoreError> {
+        let mut head = [0; HEAD];
+        if !self.read(|file, _| file.read_exact(&mut head))? {
+            return Ok(None);
+        }
+        let [a, b, c, d, sum @ ..] = head;
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        if length == 0 || length > FRAME_MAX {
+            return Ok(None);
+        }
+        let whole = self.read(|file, payload| {
+            payload.clear();
+            // Not taken from a length that may be damaged: what is there is what is read.
+            let read = file.take(length as u64).read_to_end(payload)?;
+            if read < length {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            Ok(())
+        })?;
+        if !whole || crc32fast::hash(&self.payload).to_be_bytes() != sum {
+            return Ok(None);
+        }
+        let frame = Frame::decode(self.payload.as_slice())
+            .map_err(|_| StoreError::Unreadable { what: "log entry" })?;
+        if frame.first != self.next {
+            return Ok(None);
+        }
+        self.next += frame.entries.len() as u64;
+        self.end += (HEAD + length) as u64;
+        Ok(Some(frame))
+    }
+
+    /// `false`: the file ends before.
+    fn read(
+        &mut self,
+        read: impl FnOnce(&mut io::BufReader<File>, &mut Vec<u8>) -> io::Result<()>,
+    ) -> Result<bool, StoreError> {
+        match read(&mut self.file, &mut self.payload) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(error) => Err(StoreError::io("read", Path::new("the log"))(error)),
+        }
+    }
+}
