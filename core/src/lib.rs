@@ -18,6 +18,7 @@ pub mod clock;
 pub mod entry;
 mod grpc;
 pub mod hub;
+pub mod log;
 pub mod metrics;
 pub mod settings;
 pub mod store;

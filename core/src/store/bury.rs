@@ -38,8 +38,8 @@ impl Store {
         let sealed = self.0.state.read().sealed.clone();
         let is_past = |segment: &&Arc<Segment>| {
             let retention = self.0.retention;
-            segment.is_packed()
-                && (segment.meta.rows == 0 || retention.is_past(segment.meta.last_at, now))
+            // One without rows may still hold idempotency keys.
+            segment.is_packed() && retention.is_past(segment.meta.last_at, now)
         };
         let past: Vec<Arc<Segment>> = sealed.iter().take_while(is_past).cloned().collect();
         let (Some(first), Some(last)) = (past.first(), past.last()) else {

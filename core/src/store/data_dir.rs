@@ -3,7 +3,8 @@
 //! ```text
 //! <data-dir>/LOCK         held with flock; says who holds it
 //! <data-dir>/FORMAT       the version of all of this
-//! <data-dir>/log/, high-water   see `log.rs`
+//! <data-dir>/LOG          which shared log it is a view of; not there: its own
+//! <data-dir>/log/, high-water   see `journal`
 //! <data-dir>/segments/    see `segment.rs`
 //! ```
 
@@ -14,6 +15,8 @@ use std::{
 };
 
 use rustix::fs::{FlockOperation, flock};
+
+use crate::log::LogId;
 
 use super::{
     StoreError,
@@ -50,17 +53,43 @@ pub(super) fn check_format(dir: &Path) -> Result<(), StoreError> {
                     message: "its file `FORMAT` is missing".into(),
                 });
             }
-            let new = dir.join("FORMAT.new");
-            let made = File::create(&new).and_then(|mut file| {
-                writeln!(file, "{FORMAT_NAME} {FORMAT}")?;
-                file.sync_all()?;
-                fs::rename(&new, &path)?;
-                sync_dir(dir)
-            });
-            made.map_err(StoreError::io("write", &path))
+            write_whole(dir, "FORMAT", &format!("{FORMAT_NAME} {FORMAT}"))
         }
         Err(error) => Err(StoreError::io("read", &path)(error)),
     }
+}
+
+/// The shared log that the directory's data is of.
+pub(super) fn bound_to(dir: &Path) -> Result<Option<LogId>, StoreError> {
+    let path = dir.join("LOG");
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StoreError::io("read", &path)(error)),
+    };
+    let id = text.parse().map_err(|()| StoreError::Corrupt {
+        dir: dir.to_owned(),
+        message: "its file `LOG` can't be read".into(),
+    })?;
+    Ok(Some(id))
+}
+
+/// From now on its data is of this log.
+pub(super) fn bind(dir: &Path, log: &LogId) -> Result<(), StoreError> {
+    write_whole(dir, "LOG", &log.to_string())
+}
+
+/// Writes a file that is whole when it has its name.
+fn write_whole(dir: &Path, name: &str, line: &str) -> Result<(), StoreError> {
+    let path = dir.join(name);
+    let new = dir.join(format!("{name}.new"));
+    let made = File::create(&new).and_then(|mut file| {
+        writeln!(file, "{line}")?;
+        file.sync_all()?;
+        fs::rename(&new, &path)?;
+        sync_dir(dir)
+    });
+    made.map_err(StoreError::io("write", &path))
 }
 
 /// The data directory's lock, held as long as this lives.

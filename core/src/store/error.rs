@@ -62,6 +62,18 @@ pub enum StoreError {
         /// The format known here.
         known: u32,
     },
+    /// The data is of another log.
+    #[error("{} is the data of {found}, and not of {wanted}: {advice}", dir.display())]
+    OtherLog {
+        /// Which data directory.
+        dir: PathBuf,
+        /// Whose data it is.
+        found: String,
+        /// Which log it was opened for.
+        wanted: String,
+        /// What can be done.
+        advice: &'static str,
+    },
     /// Another process has the data directory open.
     #[error("{} is in use by process {holder}: only one process opens a data directory", dir.display())]
     Held {

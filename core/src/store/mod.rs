@@ -29,9 +29,9 @@ mod engine;
 mod error;
 mod files;
 mod index;
+mod journal;
 mod keys;
 mod live;
-mod log;
 mod open;
 mod pack;
 mod packing;
@@ -61,7 +61,7 @@ use cache::RecordCache;
 use codec::Tally;
 use engine::Engine;
 use index::{Record, View};
-use log::Log;
+use journal::Journal;
 use segment::{Held, MemoryIndex, Segment};
 
 /// How the store uses its machine.
@@ -130,7 +130,7 @@ struct Inner {
     cache: RecordCache,
     state: RwLock<State>,
     /// Locked by who commits, and never together with `state`.
-    log: Mutex<Log>,
+    journal: Mutex<Journal>,
     packing: Mutex<()>,
     _lock: data_dir::DirLock,
 }
@@ -179,7 +179,7 @@ impl Store {
         };
         sealed.iter().map(|segment| segment.size()).sum::<u64>()
             + active.map_or(0, |engine| engine.size())
-            + self.0.log.lock().size()
+            + self.0.journal.lock().size()
     }
 
     /// How many segments there are, the active one included.
