@@ -36,6 +36,7 @@
 //! | [`verify`] | history, feed, counts and idempotency of a store against the ledger |
 //! | [`driver`], [`curl`] | what others wrote: Chromium, client libraries, curl |
 //! | [`nginx`] | nginx in front of a gateway |
+//! | [`nats`] | NATS servers, one or a cluster |
 //! | [`mount`] | file systems to fill up, or to cut the power of |
 //! | [`browser`] | pages of a real Chromium or Firefox |
 //! | [`tokens`] | tokens made from claims, good and bad |
@@ -60,6 +61,7 @@ pub mod grpc;
 pub mod http;
 pub mod ledger;
 pub mod mount;
+pub mod nats;
 pub mod nginx;
 pub mod process;
 pub mod record;

@@ -55,6 +55,7 @@ use crate::entry::{Millis, Sequence};
 
 pub use batch::{Batch, Outcome};
 pub use error::StoreError;
+pub(crate) use journal::{Appender, LogEntry};
 pub use read::{FeedLimit, FeedPage, HistoryPage, HistoryQuery, Opening, StatusFilter};
 
 use cache::RecordCache;
