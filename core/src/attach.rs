@@ -1,13 +1,13 @@
 //! Store and log put together: whose data this is, and from where on the log is applied.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::Instant};
 
 use crate::{
     OpenError, clock,
     entry::Millis,
-    log::{self, Embedded, LogError, LogId, LogKind, LogState, LogStatus},
+    log::{self, Embedded, Log, LogError, LogId, LogKind, LogSettings, LogState, LogStatus},
     metrics::Metrics,
     settings::CoreSettings,
     store::Store,
@@ -34,11 +34,11 @@ fn embedded(
         settings.store.clone(),
         settings.retention,
     )?;
-    let state = LogState::caught_up(store.last_sequence());
+    let log = Embedded::new(store.clone());
     let attached = Attached {
-        log: Box::new(Embedded::new(store.clone())),
+        status: LogStatus::new(log.state(), None, metrics.clone()),
+        log: Box::new(log),
         id: None,
-        status: LogStatus::new(state, None, metrics.clone()),
         wait: settings.log.wait,
     };
     Ok((store, attached))
@@ -49,7 +49,7 @@ fn shared(settings: &CoreSettings, metrics: &Arc<Metrics>) -> Result<(Store, Att
     let runtime = Handle::current();
     let bound_to = Store::bound_to(&settings.data_dir)?;
     let new = bound_to.is_none().then(|| LogId::new(0));
-    let connected = match runtime.block_on(log::connect_once(&settings.log, new)) {
+    let connected = match runtime.block_on(connect(&settings.log, new)) {
         Ok(broker) => Some(broker),
         Err(error @ LogError::Refused(_)) => return Err(error.into()),
         Err(error) if bound_to.is_none() => return Err(error.into()),
@@ -99,6 +99,23 @@ fn shared(settings: &CoreSettings, metrics: &Arc<Metrics>) -> Result<(Store, Att
         wait: settings.log.wait,
     };
     Ok((store, attached))
+}
+
+/// A new core waits for its log as long as a write would: they may be starting together.
+async fn connect(
+    settings: &LogSettings,
+    new: Option<LogId>,
+) -> Result<Box<dyn log::Broker>, LogError> {
+    let deadline = Instant::now() + settings.wait;
+    loop {
+        match log::connect_once(settings, new).await {
+            Err(error @ LogError::Away(_)) if new.is_some() && Instant::now() < deadline => {
+                tracing::info!(%error, "waiting for the log");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            connected => return connected,
+        }
+    }
 }
 
 /// The time by which retention goes. What it drops decides whether something was published before,

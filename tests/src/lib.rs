@@ -36,7 +36,8 @@
 //! | [`verify`] | history, feed, counts and idempotency of a store against the ledger |
 //! | [`driver`], [`curl`] | what others wrote: Chromium, client libraries, curl |
 //! | [`nginx`] | nginx in front of a gateway |
-//! | [`nats`] | NATS servers, one or a cluster |
+//! | [`engine`] | a log that cores share, and cores on it |
+//! | [`nats`], [`rabbitmq`] | its servers, one or a cluster |
 //! | [`mount`] | file systems to fill up, or to cut the power of |
 //! | [`browser`] | pages of a real Chromium or Firefox |
 //! | [`tokens`] | tokens made from claims, good and bad |
@@ -57,6 +58,7 @@ pub mod binary;
 pub mod browser;
 pub mod curl;
 pub mod driver;
+pub mod engine;
 pub mod grpc;
 pub mod http;
 pub mod ledger;
@@ -64,6 +66,7 @@ pub mod mount;
 pub mod nats;
 pub mod nginx;
 pub mod process;
+pub mod rabbitmq;
 pub mod record;
 pub mod service;
 pub mod sse;

@@ -254,8 +254,13 @@ pub struct Service {
 impl Service {
     /// Waits until it listens and remembers where.
     pub async fn listening(&mut self) {
+        self.listening_within(SOON).await;
+    }
+
+    /// Waits this long at most until it listens and remembers where.
+    pub async fn listening_within(&mut self, limit: Duration) {
         let found = self.process.stderr.find(|line| listening(line).is_some());
-        let line = within("the process listens", SOON, found).await;
+        let line = within("the process listens", limit, found).await;
         let Some(line) = line else {
             panic!(
                 "ended instead of listening; said:\n{}",

@@ -4,6 +4,7 @@ mod auth;
 mod browser;
 mod cli;
 mod clients;
+mod cluster;
 mod cors;
 mod crash;
 mod damage;

@@ -33,7 +33,7 @@ pub use identity::{ENTRIES_MAX, LogId, Position, SEQUENCE_MAX};
 pub use settings::{LogKind, LogSettings};
 pub use status::{LogState, LogStatus};
 
-pub(crate) use broker::connect_once;
+pub(crate) use broker::{Broker, connect_once};
 pub(crate) use embedded::Embedded;
 pub(crate) use message::Message;
 pub(crate) use remote::{check, open};
@@ -48,7 +48,6 @@ pub(crate) trait Log: Send {
     fn tail(&mut self) -> Option<mpsc::Receiver<Event>>;
 
     /// How it is doing: its first and last position, and whether it can be reached.
-    #[cfg_attr(not(test), expect(dead_code))]
     fn state(&self) -> LogState;
 }
 

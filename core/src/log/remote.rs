@@ -325,10 +325,10 @@ impl Link {
             }
         };
         self.doubts = 0;
-        if let Some(appender) = message.appender {
-            if appender.id == self.appender {
-                self.outbox.seen(appender.number);
-            }
+        if let Some(appender) = message.appender
+            && appender.id == self.appender
+        {
+            self.outbox.seen(appender.number);
         }
         self.after = position;
         self.tell(Event::Message(position, message)).await
