@@ -8,7 +8,8 @@
 import { Api, MercurioError } from './client/api.js'
 import { InboxEvents } from './client/events.js'
 import { failure, revived } from './client/hub.js'
-import { leaderLink, ownLink, workerLink } from './client/links.js'
+import { leaderLink } from './client/leader.js'
+import { ownLink, workerLink } from './client/links.js'
 import { Mirror } from './client/mirror.js'
 import { settled } from './client/options.js'
 import { hasLocks, hold, newId } from './client/tabs.js'
@@ -208,7 +209,7 @@ export class Inbox extends InboxEvents {
         this.#link = workerLink(line, this.#options.workerUrl, () => fail(missing))
       } else if (manner === 'leader') {
         if (!hasLocks) throw new Error('there are no Web Locks here')
-        this.#link = leaderLink(line)
+        this.#link = leaderLink(line, fail)
       } else {
         this.#link = ownLink(line)
       }

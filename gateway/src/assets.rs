@@ -28,6 +28,7 @@ const ASSETS: &[Asset] = &[
     web!("/client/api.js", SCRIPT),
     web!("/client/events.js", SCRIPT),
     web!("/client/hub.js", SCRIPT),
+    web!("/client/leader.js", SCRIPT),
     web!("/client/links.js", SCRIPT),
     web!("/client/mirror.js", SCRIPT),
     web!("/client/model.js", SCRIPT),

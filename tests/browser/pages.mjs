@@ -4,6 +4,7 @@
 //   {"id", "do": "open", "page": P, "context": C, "url": U}   a page P, in a context (cookies, workers) C
 //   {"id", "do": "run", "page": P, "code": S, "value": V}     S is the body of an async function of `value`
 //   {"id", "do": "go", "page": P, "url": U}                   leaves it for another address, or reloads it
+//   {"id", "do": "freeze", "page": P, "value": bool}          as a browser does with tabs in the background (Chromium)
 //   {"id", "do": "close", "page": P}
 //   {"id", "do": "offline", "context": C, "value": bool}
 //   {"id", "do": "serve", "context": C, "url": U, "kind", "body", "headers"}   answers this address with this
@@ -63,6 +64,10 @@ const verbs = {
   run({ page, code, value = null }) {
     const body = `(async (value) => {\n${code}\n})(${JSON.stringify(value)})`;
     return pages.get(page).evaluate(body);
+  },
+  async freeze({ page, value }) {
+    const session = await pages.get(page).context().newCDPSession(pages.get(page));
+    await session.send("Page.setWebLifecycleState", { state: value ? "frozen" : "active" });
   },
   async close({ page }) {
     await pages.get(page).close();

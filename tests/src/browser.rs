@@ -215,6 +215,13 @@ impl Page<'_> {
         self.run(&code, Value::Null).await
     }
 
+    /// Freezes it, as a browser does with tabs in the background, or lets it go on (Chromium).
+    pub async fn freeze(&self, value: bool) {
+        self.browser
+            .ask(json!({ "do": "freeze", "page": self.name, "value": value }))
+            .await;
+    }
+
     /// Leaves it for another address.
     pub async fn go(&self, url: &str) {
         self.browser

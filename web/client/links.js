@@ -1,7 +1,8 @@
-// How a tab reaches the hub: in its own page, in a SharedWorker, or in the tab that leads.
+// How a tab reaches the hub: in its own page or in a SharedWorker here, in the tab that leads in
+// leader.js.
 
 import { Hub } from './hub.js'
-import { hold, whenGone } from './tabs.js'
+import { whenGone } from './tabs.js'
 
 /**
  * @typedef {import('./hub.js').ToHub} ToHub
@@ -91,71 +92,6 @@ export function workerLink(line, url, onFailure) {
       isClosed = true
       post({ type: 'bye' })
       port.close()
-    },
-  }
-}
-
-/**
- * The hub in the tab that holds the lock of this name; the others reach it over a BroadcastChannel.
- * @param {Line} line
- * @returns {Link}
- */
-export function leaderLink(line) {
-  const name = `leader 1 ${line.key}`
-  const channel = new BroadcastChannel(`mercurio ${name}`)
-  let isClosed = false
-  /** @type {Hub | null} */
-  let hub = null
-  /** Its tab: what one that is gone has said last may come after what the next says first. */
-  let leader = ''
-  let release = () => {}
-  /** @type {Set<string>} */
-  const followers = new Set()
-
-  channel.onmessage = ({ data: { to, from, message } }) => {
-    if (to === line.id) {
-      leader ||= from
-      if (from === leader) line.receive(message)
-    } else if (to === 'all') {
-      leader = from
-      line.onHub()
-    } else if (to === 'leader' && hub !== null) {
-      if (!followers.has(from)) {
-        followers.add(from)
-        void whenGone(from).then(() => hub?.leave(from))
-      }
-      const post = (/** @type {ToTab} */ told) => {
-        if (!isClosed) channel.postMessage({ to: from, from: line.id, message: told })
-      }
-      void hub.receive({ id: from, post }, message)
-    }
-  }
-
-  void hold(name).then((released) => {
-    release = released
-    if (isClosed) return release()
-    const { config, token } = line.hello()
-    const model = line.model()
-    hub = new Hub(config, { token, model })
-    leader = line.id
-    channel.postMessage({ to: 'all', from: line.id })
-    line.onHub()
-  })
-  queueMicrotask(line.onHub)
-
-  const own = { id: line.id, post: line.receive }
-  const post = (/** @type {ToHub} */ message) => {
-    if (hub !== null) void hub.receive(own, message)
-    else channel.postMessage({ to: 'leader', from: line.id, message })
-  }
-  return {
-    post,
-    close: () => {
-      post({ type: 'bye' })
-      isClosed = true
-      hub?.close()
-      channel.close()
-      release()
     },
   }
 }

@@ -2,6 +2,7 @@
 
 mod client;
 mod failures;
+mod leader;
 mod package;
 mod served;
 mod sharing;
