@@ -26,6 +26,7 @@ macro_rules! web {
 const ASSETS: &[Asset] = &[
     web!("/client.js", SCRIPT),
     web!("/client/api.js", SCRIPT),
+    web!("/client/calls.js", SCRIPT),
     web!("/client/events.js", SCRIPT),
     web!("/client/hub.js", SCRIPT),
     web!("/client/leader.js", SCRIPT),
@@ -39,6 +40,7 @@ const ASSETS: &[Asset] = &[
     web!("/client/tabs.js", SCRIPT),
     web!("/client/tokens.js", SCRIPT),
     web!("/client/waits.js", SCRIPT),
+    web!("/client/whoami.js", SCRIPT),
     web!("/client/worker.js", SCRIPT),
     web!("/inbox.js", SCRIPT),
     web!("/inbox/announcer.js", SCRIPT),

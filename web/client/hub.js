@@ -5,7 +5,7 @@
 //                          token (id, token | error)       wake (online)   bye
 //   a tab is told          update (what changed)   result (id, error)   token? (id)   rejoin
 
-import { MercurioError } from './api.js'
+import { MercurioError, asError } from './api.js'
 import { nothing } from './model.js'
 import { Session } from './session.js'
 
@@ -235,10 +235,8 @@ export class Hub {
  * @returns {Failure}
  */
 export function failure(error) {
-  if (error instanceof MercurioError) {
-    return { code: error.code, message: error.message, status: error.status }
-  }
-  return { code: 'internal', message: String(error), status: 0 }
+  const { code, message, status } = asError(error)
+  return { code, message, status }
 }
 
 /** @param {Failure} failure */

@@ -2,7 +2,7 @@
 // the stream again from its own cursor whenever it ends. Runs in a page or in a worker; pages are
 // reached through the host only.
 
-import { Api, MercurioError } from './api.js'
+import { Api, MercurioError, asError } from './api.js'
 import {
   marked,
   nextExpiry,
@@ -58,8 +58,6 @@ export class Session {
   #isStale = true
   /** @type {{ oldest: number } | null} */
   #loss = null
-  /** The token with which the user was last seen to be the same; null: to be seen again. */
-  #checked = /** @type {string | null} */ (null)
 
   /** @type {Connection} */
   #connection = 'connecting'
@@ -95,7 +93,7 @@ export class Session {
     this.#host = host
     this.#isWanted = topicFilter(config.topics)
     this.#tokens = new Tokens(host.token, token)
-    this.#api = new Api(config, this.#tokens)
+    this.#api = new Api(config, this.#tokens, () => this.#otherUser())
     if (model) {
       this.#model = model
       this.#isStale = false
@@ -232,7 +230,6 @@ export class Session {
       await stream.follow(this.#model.cursor)
     } finally {
       this.#stream = null
-      if (this.#config.auth === 'cookie') this.#checked = null
     }
     return stream.why
   }
@@ -262,7 +259,6 @@ export class Session {
       this.#change({ kind: 'marks', cursor, marks: said, at: new Date().toISOString() })
       this.#tell('read-state', said)
     } else if (type === 'message') {
-      if (said.clientID !== this.#model.clientID) return this.#otherUser()
       const before = this.#model.items
       this.#change({ kind: 'notification', cursor, notification: Object.freeze(said) })
       if (this.#model.items !== before) this.#tell('notification', said)
@@ -285,9 +281,6 @@ export class Session {
     this.#waits.reset()
     this.#error = null
     this.#show('open')
-    // Whose token or cookie it was this time, the stream does not say.
-    const mayBeOther = this.#config.user === 'me' && this.#checked !== this.#tokens.current
-    if (mayBeOther) void this.#load('refresh').catch(() => {})
     return true
   }
 
@@ -299,6 +292,7 @@ export class Session {
   }
 
   #otherUser() {
+    if (this.#isClosed) return
     this.close()
     this.#host.onOtherUser()
   }
@@ -333,7 +327,7 @@ export class Session {
       page.notifications.forEach(Object.freeze)
       const { clientID, cursor } = this.#model
       if (clientID !== null && clientID !== page.clientID) return this.#otherUser()
-      this.#checked = this.#tokens.current
+      this.#api.user = page.clientID
       this.#model = withPage(this.#model, page, kind, journal, this.#isWanted)
       // What the page has before the stream did arrives with the page.
       const isNew = (/** @type {Notification} */ one) => one.notificationID > cursor
@@ -430,10 +424,4 @@ export class Session {
     }
     this.#host.publish(view, events, this.#model)
   }
-}
-
-/** @param {unknown} error */
-function asError(error) {
-  if (error instanceof MercurioError) return error
-  return new MercurioError('internal', error instanceof Error ? error.message : String(error))
 }

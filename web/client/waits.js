@@ -5,7 +5,7 @@
 const RETRY = 3000
 const RETRY_MAX = 60_000
 /** After these it is opened again at once, though not twice in a second. */
-const AT_ONCE = ['renewed', 'token-expired', 'loss', 'online', 'silent']
+const AT_ONCE = ['renewed', 'token-expired', 'loss', 'online', 'silent', 'other-user']
 
 export class Waits {
   /** What the stream's `retry:` said, in milliseconds. */

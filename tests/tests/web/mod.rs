@@ -7,6 +7,7 @@ mod package;
 mod served;
 mod sharing;
 mod tokens;
+mod users;
 
 use mercurio_tests::{
     browser::{Browser, Page},
