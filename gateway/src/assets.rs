@@ -27,6 +27,7 @@ const ASSETS: &[Asset] = &[
     web!("/client.js", SCRIPT),
     web!("/client/api.js", SCRIPT),
     web!("/client/calls.js", SCRIPT),
+    web!("/client/contents.js", SCRIPT),
     web!("/client/events.js", SCRIPT),
     web!("/client/hub.js", SCRIPT),
     web!("/client/leader.js", SCRIPT),

@@ -122,7 +122,7 @@ export class Hub {
     this.#isStarted = true
     this.#session.start()
     // Marks that were not confirmed when another tab led may have been refused.
-    if (this.#takesOver) void this.#session.refresh().catch(() => {})
+    if (this.#takesOver) this.#session.refresh()
   }
 
   /**

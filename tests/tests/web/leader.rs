@@ -17,10 +17,7 @@ async fn a_leader_that_is_closed_loses_nothing() {
     };
     let service = Setup::serve().start().await;
     let api = service.service_api();
-    let options = with(
-        token(&service, "alice"),
-        json!({ "sharing": "leader", "pageSize": 10 }),
-    );
+    let options = led(&service);
     let leader = connected(&browser, "one", &service, options.clone()).await;
     let mut others = Vec::new();
     for _ in 0..3 {
