@@ -2,7 +2,7 @@
 // one connection for all tabs.
 //
 //   import { connect } from '/client.js'
-//   const inbox = connect({ getToken: async () => (await fetch('/token')).text() })
+//   const inbox = connect({ getToken: async () => theTokenOfWhoIsSignedIn() })
 //   inbox.addEventListener('change', () => show(inbox.state))
 
 import { MercurioError } from './client/api.js'
