@@ -19,8 +19,8 @@ import { WhoAmI } from './client/whoami.js'
 
 /**
  * @typedef {import('./client/model.js').Notification} Notification
- * @typedef {import('./client/session.js').Connection} Connection
- * @typedef {import('./client/session.js').View} State
+ * @typedef {import('./client/view.js').Connection} Connection
+ * @typedef {import('./client/view.js').View} State
  * @typedef {import('./client/events.js').Events} Events
  * @typedef {import('./client/options.js').Options} Options
  * @typedef {import('./client/hub.js').ToHub} ToHub

@@ -40,6 +40,7 @@ const ASSETS: &[Asset] = &[
     web!("/client/stream.js", SCRIPT),
     web!("/client/tabs.js", SCRIPT),
     web!("/client/tokens.js", SCRIPT),
+    web!("/client/view.js", SCRIPT),
     web!("/client/waits.js", SCRIPT),
     web!("/client/whoami.js", SCRIPT),
     web!("/client/worker.js", SCRIPT),

@@ -8,11 +8,12 @@
 import { MercurioError, asError } from './api.js'
 import { nothing } from './model.js'
 import { Session } from './session.js'
+import { blank } from './view.js'
 
 /**
  * @typedef {import('./model.js').Model} Model
  * @typedef {import('./model.js').Notification} Notification
- * @typedef {import('./session.js').View} View
+ * @typedef {import('./view.js').View} View
  * @typedef {{ code: string, message: string, status: number }} Failure
  */
 
@@ -52,15 +53,7 @@ export class Hub {
   #shown = new Set()
   #session
   #onEmpty
-  /** @type {View} */
-  #view = {
-    notifications: [],
-    unreadCount: 0,
-    connection: 'connecting',
-    hasMore: false,
-    loading: true,
-    error: null,
-  }
+  #view = blank
   #model = nothing
   /** @type {Map<number, { tab: string, settle: (message: ToHub & { type: 'token' }) => void }>} */
   #asked = new Map()

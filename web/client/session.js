@@ -6,24 +6,15 @@ import { Api, MercurioError, asError } from './api.js'
 import { Contents } from './contents.js'
 import { Stream } from './stream.js'
 import { Tokens } from './tokens.js'
+import { blank } from './view.js'
 import { Waits } from './waits.js'
 
 /**
  * @typedef {import('./api.js').Config} Config
  * @typedef {import('./model.js').Model} Model
  * @typedef {import('./model.js').Notification} Notification
- */
-
-/** @typedef {'connecting' | 'open' | 'waiting' | 'offline' | 'closed'} Connection */
-
-/**
- * @typedef {object} View  what a page sees
- * @property {readonly Notification[]} notifications
- * @property {number} unreadCount
- * @property {Connection} connection
- * @property {boolean} hasMore
- * @property {boolean} loading
- * @property {{ code: string, message: string } | null} error
+ * @typedef {import('./view.js').Connection} Connection
+ * @typedef {import('./view.js').View} View
  */
 
 /**
@@ -46,7 +37,7 @@ export class Session {
   #loss = null
 
   /** @type {Connection} */
-  #connection = 'connecting'
+  #connection = blank.connection
   /** @type {View['error']} */
   #error = null
   /** @type {{ name: string, detail: any }[]} */
