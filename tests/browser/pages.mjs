@@ -1,6 +1,7 @@
 // Drives pages of a real browser for the tests in Rust: tests/src/browser.rs is its other end.
 //
 // Reads requests, one JSON a line; answers each, in any order, with {"id", "value"} or {"id", "error"}.
+// What a page says by itself, with window.say(what), is {"page": P, "said": what} (Chromium).
 //   {"id", "do": "open", "page": P, "context": C, "url": U}   a page P, in a context (cookies, workers) C
 //   {"id", "do": "run", "page": P, "code": S, "value": V}     S is the body of an async function of `value`
 //   {"id", "do": "go", "page": P, "url": U}                   leaves it for another address, or reloads it
@@ -55,6 +56,7 @@ const verbs = {
     const page = await (await context(within)).newPage();
     page.on("pageerror", (error) => process.stderr.write(`${name}: ${error.stack ?? error}\n`));
     page.on("console", (message) => process.stderr.write(`${name}: ${message.text()}\n`));
+    if (isChromium) await page.exposeFunction("say", (said) => say({ page: name, said }));
     pages.set(name, page);
     return (await page.goto(url))?.status();
   },

@@ -34,7 +34,7 @@
 //! | [`record`] | what was seen, and the comparison entry by entry |
 //! | [`ledger`] | what was acknowledged, and publishers that try again until it is |
 //! | [`verify`] | history, feed, counts and idempotency of a store against the ledger |
-//! | [`driver`], [`curl`] | what others wrote: Chromium, client libraries, curl |
+//! | [`said`], [`curl`] | what others wrote: client libraries, in pages and programs; curl |
 //! | [`nginx`] | nginx in front of a gateway |
 //! | [`mount`] | file systems to fill up, or to cut the power of |
 //! | [`browser`] | pages of a real Chromium or Firefox |
@@ -55,7 +55,6 @@
 pub mod binary;
 pub mod browser;
 pub mod curl;
-pub mod driver;
 pub mod grpc;
 pub mod http;
 pub mod ledger;
@@ -63,6 +62,7 @@ pub mod mount;
 pub mod nginx;
 pub mod process;
 pub mod record;
+pub mod said;
 pub mod service;
 pub mod sse;
 pub mod subscriber;

@@ -82,12 +82,8 @@ async fn errors_are_shown_and_trying_again_helps() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn offline_is_said_and_what_is_there_stays() {
-    // A host that has a name: what is on this machine itself is never offline.
-    let map = "--host-resolver-rules=MAP app.example 127.0.0.1";
     let service = Setup::serve().start().await;
-    let origin = format!("http://app.example:{}", service.http().port());
-    let secure = format!("--unsafely-treat-insecure-origin-as-secure={origin}");
-    let Some(browser) = Browser::chromium_with(&[map, &secure]).await else {
+    let Some((browser, origin)) = Browser::chromium_by_name(service.http(), true).await else {
         return;
     };
     let api = service.service_api();

@@ -189,13 +189,7 @@ async fn marks_are_optimistic_and_put_back() {
     };
     let mut apart = Apart::start().await;
     let ids = many(&apart.core.service_api(), 3).await;
-    let page = connected(
-        &browser,
-        "one",
-        &apart.gateway,
-        token(&apart.gateway, "alice"),
-    )
-    .await;
+    let page = alices(&browser, &apart.gateway).await;
     page.run(
         "window.seen = []; inbox.addEventListener('change', () => seen.push(unread().length))",
         Value::Null,
@@ -245,7 +239,7 @@ async fn what_expires_goes_when_it_is_due() {
         .publish(with_ttl(soon, to(&["alice"], "t", "loaded")))
         .await
         .id;
-    let page = connected(&browser, "one", &service, token(&service, "alice")).await;
+    let page = alices(&browser, &service).await;
     let live = api
         .publish(with_ttl(soon, to(&["alice"], "t", "live")))
         .await
@@ -335,7 +329,7 @@ async fn hostile_data_arrives_intact() {
         &huge,
         "",
     ];
-    let page = connected(&browser, "one", &service, token(&service, "alice")).await;
+    let page = alices(&browser, &service).await;
     for text in texts.iter().filter(|text| !text.is_empty()) {
         api.publish(to(&["alice"], "t", text)).await;
     }

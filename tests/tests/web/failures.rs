@@ -65,13 +65,7 @@ async fn a_core_that_restarts() {
         return;
     };
     let mut apart = Apart::start().await;
-    let page = connected(
-        &browser,
-        "one",
-        &apart.gateway,
-        token(&apart.gateway, "alice"),
-    )
-    .await;
+    let page = alices(&browser, &apart.gateway).await;
     let mut ids = many(&apart.core.service_api(), 2).await;
     until(&page, "ids().length === 2").await;
     for _ in 0..2 {
@@ -89,11 +83,7 @@ async fn a_core_that_restarts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn offline_and_back() {
     let service = Setup::serve().start().await;
-    let port = service.http().port();
-    let origin = format!("http://app.example:{port}");
-    let secure = format!("--unsafely-treat-insecure-origin-as-secure={origin}");
-    let map = "--host-resolver-rules=MAP app.example 127.0.0.1";
-    let Some(browser) = Browser::chromium_with(&[map, &secure]).await else {
+    let Some((browser, origin)) = Browser::chromium_by_name(service.http(), true).await else {
         return;
     };
     let api = service.service_api();
@@ -127,11 +117,8 @@ async fn offline_and_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_sleeps_while_offline_and_wakes() {
     let mut apart = Apart::start().await;
-    let port = apart.gateway.http().port();
-    let origin = format!("http://app.example:{port}");
-    let secure = format!("--unsafely-treat-insecure-origin-as-secure={origin}");
-    let map = "--host-resolver-rules=MAP app.example 127.0.0.1";
-    let Some(browser) = Browser::chromium_with(&[map, &secure]).await else {
+    let Some((browser, origin)) = Browser::chromium_by_name(apart.gateway.http(), true).await
+    else {
         return;
     };
     let page = browser.open("one", &format!("{origin}/healthz")).await;

@@ -48,6 +48,11 @@ async fn connected<'a>(
     page
 }
 
+/// The same for alice, in the context `one`.
+async fn alices<'a>(browser: &'a Browser, service: &Service) -> Page<'a> {
+    connected(browser, "one", service, token(service, "alice")).await
+}
+
 /// A page at the service's origin.
 async fn blank<'a>(browser: &'a Browser, context: &str, service: &Service) -> Page<'a> {
     let page = browser

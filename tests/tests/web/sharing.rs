@@ -147,7 +147,7 @@ async fn a_worker_that_dies_loses_nothing() {
     let api = service.service_api();
     let mut pages = Vec::new();
     for _ in 0..3 {
-        pages.push(connected(&browser, "one", &service, token(&service, "alice")).await);
+        pages.push(alices(&browser, &service).await);
     }
     let mut ids = many(&api, 3).await;
     for page in &pages {
@@ -173,11 +173,10 @@ async fn a_worker_that_dies_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn on_an_insecure_origin() {
     let service = Setup::serve().start().await;
-    let map = "--host-resolver-rules=MAP app.example 127.0.0.1";
-    let Some(browser) = Browser::chromium_with(&[map]).await else {
+    let Some((browser, origin)) = Browser::chromium_by_name(service.http(), false).await else {
         return;
     };
-    let url = format!("http://app.example:{}/healthz", service.http().port());
+    let url = format!("{origin}/healthz");
     let mut pages = Vec::new();
     for _ in 0..3 {
         let page = browser.open("one", &url).await;

@@ -23,21 +23,26 @@ async fn a_token_is_replaced_before_it_expires() {
         let last = service.secret().user("alice");
         let options = json!({ "tokens": [first, second, last], "sharing": sharing, "auth": auth });
         let page = connected(&browser, context, &service, options).await;
-        let mut ids = Vec::new();
-        // By the end of the second one, three were asked for.
-        while value(&page, "asked").await.as_u64() < Some(3) {
-            ids.push(api.publish(to(&["alice"], "t", "x")).await.id);
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        ids.push(api.publish(to(&["alice"], "t", "x")).await.id);
-        until(&page, &format!("ids()[0] === {}", ids[ids.len() - 1])).await;
-        assert_eq!(value(&page, "arrived()").await, json!(ids), "{sharing}");
-        assert_eq!(value(&page, "told('connection')").await, json!(["open"]));
-        assert_eq!(value(&page, "inbox.state.error").await, Value::Null);
+        renews_unnoticed(&page, &api).await;
         assert_eq!(streams(&service).await, 1);
         page.close().await;
         streams_become(&service, 0).await;
     }
+}
+
+/// Publishes until the page has asked for its third token, by the end of the second one: everything
+/// arrives, and nothing else is to be seen.
+async fn renews_unnoticed(page: &Page<'_>, api: &Api) {
+    let mut ids = Vec::new();
+    while value(page, "asked").await.as_u64() < Some(3) {
+        ids.push(api.publish(to(&["alice"], "t", "x")).await.id);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    ids.push(api.publish(to(&["alice"], "t", "x")).await.id);
+    until(page, &format!("ids()[0] === {}", ids[ids.len() - 1])).await;
+    assert_eq!(value(page, "arrived()").await, json!(ids));
+    assert_eq!(value(page, "told('connection')").await, json!(["open"]));
+    assert_eq!(value(page, "inbox.state.error").await, Value::Null);
 }
 
 /// A page whose clock is an hour slow learns of the expiry from the gateway: `closing:
@@ -60,16 +65,7 @@ async fn a_stream_closed_for_its_token_goes_on_with_the_next() {
         ];
         let options = json!({ "tokens": tokens, "auth": auth, "sharing": "none" });
         start(&page, options).await;
-        let mut ids = Vec::new();
-        while value(&page, "asked").await.as_u64() < Some(3) {
-            ids.push(api.publish(to(&["alice"], "t", "x")).await.id);
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        ids.push(api.publish(to(&["alice"], "t", "x")).await.id);
-        until(&page, &format!("ids()[0] === {}", ids[ids.len() - 1])).await;
-        assert_eq!(value(&page, "arrived()").await, json!(ids), "{auth}");
-        assert_eq!(value(&page, "told('connection')").await, json!(["open"]));
-        assert_eq!(value(&page, "inbox.state.error").await, Value::Null);
+        renews_unnoticed(&page, &api).await;
     }
 }
 
@@ -100,13 +96,9 @@ async fn a_token_that_is_refused_is_replaced() {
     assert_eq!(streams(&service).await, 4);
     third.close().await;
     first.close().await;
-    page_renews(&second).await;
+    until(&second, "asked >= 2").await;
     let id = api.publish(to(&["bob"], "t", "x")).await.id;
     until(&second, &format!("ids()[0] === {id}")).await;
-}
-
-async fn page_renews(page: &Page<'_>) {
-    until(page, "asked >= 2").await;
 }
 
 /// A token that is refused again is told, once, and nothing goes on in vain; `reload` tries anew.
