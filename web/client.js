@@ -9,11 +9,10 @@ import { MercurioError } from './client/api.js'
 import { Calls } from './client/calls.js'
 import { InboxEvents } from './client/events.js'
 import { failure } from './client/hub.js'
-import { leaderLink } from './client/leader.js'
-import { ownLink, workerLink } from './client/links.js'
+import { MANNERS, bestLink } from './client/links.js'
 import { Mirror } from './client/mirror.js'
 import { settled } from './client/options.js'
-import { hasLocks, hold, newId } from './client/tabs.js'
+import { hold, newId } from './client/tabs.js'
 import { ask } from './client/tokens.js'
 import { WhoAmI } from './client/whoami.js'
 
@@ -37,11 +36,6 @@ export function connect(options = {}) {
   return new Inbox(options)
 }
 
-/** How tabs share a connection, the best first. @typedef {'worker' | 'leader' | 'none'} Manner */
-
-/** @type {Manner[]} */
-const MANNERS = ['worker', 'leader', 'none']
-
 /**
  * A user's notifications. An EventTarget; its events are those of `client/events.js`.
  */
@@ -50,7 +44,7 @@ export class Inbox extends InboxEvents {
   #config
   #id = newId()
   #token = ''
-  /** @type {Manner[]} */
+  /** @type {import('./client/links.js').Manner[]} */
   #manners
   #whoami
   #mirror = new Mirror()
@@ -151,7 +145,7 @@ export class Inbox extends InboxEvents {
       this.#token = found.token
       this.#config = { ...this.#config, user: found.clientID }
     }
-    if (!this.#isClosed) this.#open(this.#manners)
+    if (!this.#isClosed) this.#open()
   }
 
   /**
@@ -171,21 +165,8 @@ export class Inbox extends InboxEvents {
     return ask(this.#options.getToken, this.#config.auth)
   }
 
-  /**
-   * Opens the first of these that works here.
-   * @param {Manner[]} manners
-   */
-  #open([manner, ...others]) {
-    if (this.#isClosed) return
-    this.#isJoined = false
+  #open() {
     const { url, user, isMe, auth, topics, hasToken } = this.#config
-    const fail = (/** @type {unknown} */ error) => {
-      this.#link?.close()
-      if (others.length > 0) return this.#open(others)
-      const { message } = failure(error)
-      this.close()
-      this.#set({ error: { code: 'sharing-unavailable', message } })
-    }
     const line = {
       id: this.#id,
       key: JSON.stringify([url, user, isMe, auth, topics, hasToken]),
@@ -194,20 +175,10 @@ export class Inbox extends InboxEvents {
       onHub: () => this.#greet(),
       model: () => this.#mirror.model,
     }
-    try {
-      if (manner === 'worker') {
-        if (!('SharedWorker' in globalThis)) throw new Error('there is no SharedWorker here')
-        const missing = new Error('the SharedWorker can’t be started')
-        this.#link = workerLink(line, this.#options.workerUrl, () => fail(missing))
-      } else if (manner === 'leader') {
-        if (!hasLocks) throw new Error('there are no Web Locks here')
-        this.#link = leaderLink(line, fail)
-      } else {
-        this.#link = ownLink(line)
-      }
-    } catch (error) {
-      fail(error)
-    }
+    this.#link = bestLink(this.#manners, line, this.#options.workerUrl, (error) => {
+      this.close()
+      this.#set({ error: { code: 'sharing-unavailable', message: failure(error).message } })
+    })
   }
 
   /** @returns {ToHub & { type: 'hello' }} */

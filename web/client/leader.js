@@ -5,7 +5,7 @@
 // answer (a page that the browser has frozen keeps its locks) is robbed of it.
 
 import { Hub } from './hub.js'
-import { hold, whenGone } from './tabs.js'
+import { hasLocks, hold, whenGone } from './tabs.js'
 
 /**
  * @typedef {import('./hub.js').ToHub} ToHub
@@ -23,6 +23,7 @@ const MISSED = 2
  * @returns {import('./links.js').Link}
  */
 export function leaderLink(line, onFailure) {
+  if (!hasLocks) throw new Error('there are no Web Locks here')
   const name = `leader 1 ${line.key}`
   const channel = new BroadcastChannel(`mercurio ${name}`)
   let isClosed = false

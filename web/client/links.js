@@ -1,7 +1,7 @@
-// How a tab reaches the hub: in its own page or in a SharedWorker here, in the tab that leads in
-// leader.js.
+// How a tab reaches the hub: in a SharedWorker, in the tab that leads (leader.js), or in its own page.
 
 import { Hub } from './hub.js'
+import { leaderLink } from './leader.js'
 import { whenGone } from './tabs.js'
 
 /**
@@ -22,15 +22,46 @@ import { whenGone } from './tabs.js'
 
 /** @typedef {{ post: (message: ToHub) => void, close: () => void }} Link */
 
+/** How tabs share a connection, the best first. @typedef {'worker' | 'leader' | 'none'} Manner */
+
+/** @type {Manner[]} */
+export const MANNERS = ['worker', 'leader', 'none']
+
 /** How long the worker may take to answer. */
 const PATIENCE = 5_000
+
+/**
+ * The first of these that works here.
+ * @param {Manner[]} manners
+ * @param {Line} line
+ * @param {string | undefined} workerUrl
+ * @param {(error: unknown) => void} onFailure  none does
+ * @returns {Link}
+ */
+export function bestLink([manner, ...others], line, workerUrl, onFailure) {
+  /** @type {Link} */
+  let link = { post: () => {}, close: () => {} }
+  const fail = (/** @type {unknown} */ error) => {
+    link.close()
+    if (others.length > 0) link = bestLink(others, line, workerUrl, onFailure)
+    else onFailure(error)
+  }
+  try {
+    if (manner === 'worker') link = workerLink(line, workerUrl, fail)
+    else if (manner === 'leader') link = leaderLink(line, fail)
+    else link = ownLink(line)
+  } catch (error) {
+    fail(error)
+  }
+  return { post: (message) => link.post(message), close: () => link.close() }
+}
 
 /**
  * The hub in this page.
  * @param {Line} line
  * @returns {Link}
  */
-export function ownLink(line) {
+function ownLink(line) {
   const { config, token } = line.hello()
   const hub = new Hub(config, { token })
   const tab = { id: line.id, post: line.receive }
@@ -42,10 +73,11 @@ export function ownLink(line) {
  * The hub in a SharedWorker.
  * @param {Line} line
  * @param {string | undefined} url  of the worker's script; undefined: beside this module
- * @param {() => void} onFailure  there is none to be had
+ * @param {(error: unknown) => void} onFailure  there is none to be had
  * @returns {Link}
  */
-export function workerLink(line, url, onFailure) {
+function workerLink(line, url, onFailure) {
+  if (!('SharedWorker' in globalThis)) throw new Error('there is no SharedWorker here')
   let isClosed = false
   /** @type {MessagePort} */
   let port
@@ -61,7 +93,7 @@ export function workerLink(line, url, onFailure) {
         : new SharedWorker(url, { type: 'module', name: 'mercurio 1' })
     const fail = () => {
       clearTimeout(timer)
-      if (!isClosed) onFailure()
+      if (!isClosed) onFailure(new Error('the SharedWorker can’t be started'))
     }
     const timer = setTimeout(fail, PATIENCE)
     worker.onerror = fail
