@@ -5,7 +5,7 @@
 //   {"id", "do": "open", "page": P, "context": C, "url": U}   a page P, in a context (cookies, workers) C
 //   {"id", "do": "run", "page": P, "code": S, "value": V}     S is the body of an async function of `value`
 //   {"id", "do": "go", "page": P, "url": U}                   leaves it for another address, or reloads it
-//   {"id", "do": "freeze", "page": P, "value": bool}          as a browser does with tabs in the background (Chromium)
+//   {"id", "do": "freeze", "page": P}                         nothing runs in it, until "thaw" (Chromium)
 //   {"id", "do": "close", "page": P}
 //   {"id", "do": "offline", "context": C, "value": bool}
 //   {"id", "do": "serve", "context": C, "url": U, "kind", "body", "headers"}   answers this address with this
@@ -26,6 +26,7 @@ const isChromium = kind === "chromium";
 const browser = isChromium ? await startChromium() : await startFirefox();
 const contexts = new Map();
 const pages = new Map();
+const frozen = new Map();
 
 async function startChromium() {
   const { chromium } = await import("playwright-core");
@@ -67,9 +68,16 @@ const verbs = {
     const body = `(async (value) => {\n${code}\n})(${JSON.stringify(value)})`;
     return pages.get(page).evaluate(body);
   },
-  async freeze({ page, value }) {
-    const session = await pages.get(page).context().newCDPSession(pages.get(page));
-    await session.send("Page.setWebLifecycleState", { state: value ? "frozen" : "active" });
+  async freeze({ page: name }) {
+    const page = pages.get(name);
+    // A headless browser's pages are always visible, and those it does not freeze.
+    const session = await page.context().newCDPSession(page);
+    await session.send("Debugger.enable");
+    await session.send("Debugger.pause");
+    frozen.set(name, session);
+  },
+  async thaw({ page }) {
+    await frozen.get(page).send("Debugger.disable");
   },
   async close({ page }) {
     await pages.get(page).close();

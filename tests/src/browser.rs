@@ -257,10 +257,18 @@ impl Page<'_> {
         self.run(&code, Value::Null).await
     }
 
-    /// Freezes it, as a browser does with tabs in the background, or lets it go on (Chromium).
-    pub async fn freeze(&self, value: bool) {
+    /// Nothing runs in it any more, as in a tab that a browser has frozen, until it is thawed
+    /// (Chromium).
+    pub async fn freeze(&self) {
         self.browser
-            .ask(json!({ "do": "freeze", "page": self.name, "value": value }))
+            .ask(json!({ "do": "freeze", "page": self.name }))
+            .await;
+    }
+
+    /// What is frozen goes on.
+    pub async fn thaw(&self) {
+        self.browser
+            .ask(json!({ "do": "thaw", "page": self.name }))
             .await;
     }
 

@@ -107,12 +107,12 @@ async fn a_leader_that_is_frozen_is_replaced() {
     for page in &others {
         until(page, "arrived().length === 2").await;
     }
-    leader.freeze(true).await;
+    leader.freeze().await;
     ids.extend(many(&api, 3).await);
     for page in &others {
         until(page, "arrived().length === 5").await;
     }
-    leader.freeze(false).await;
+    leader.thaw().await;
     until(&leader, "arrived().length === 5").await;
     streams_become(&service, 1).await;
     others[1]
