@@ -154,7 +154,7 @@ export class Inbox extends InboxEvents {
    */
   #refused(error) {
     const { code, message, isFinal } = error
-    const connection = isFinal ? 'closed' : 'waiting'
+    const connection = isFinal ? 'closed' : this.#whoami.isOffline ? 'offline' : 'waiting'
     this.#set({ connection, error: { code, message }, loading: false })
     if (!isFinal) return
     this.#calls.refuse(error)

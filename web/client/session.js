@@ -7,7 +7,7 @@ import { Contents } from './contents.js'
 import { Stream } from './stream.js'
 import { Tokens } from './tokens.js'
 import { blank } from './view.js'
-import { Waits } from './waits.js'
+import { Waits, isCutOff } from './waits.js'
 
 /**
  * @typedef {import('./api.js').Config} Config
@@ -138,11 +138,8 @@ export class Session {
     if (isOld && this.#connection === 'open') this.#contents.refresh()
   }
 
-  /** A host that is this machine can be reached without a network. */
   get #isOffline() {
-    const { hostname } = new URL(this.#config.url)
-    const isHere = /^(localhost|.*\.localhost|127\.[\d.]+|\[::1\])$/.test(hostname)
-    return !this.#isOnline && !isHere
+    return isCutOff(this.#config.url, this.#isOnline)
   }
 
   async #run() {

@@ -3,7 +3,7 @@
 
 import { Api, asError } from './api.js'
 import { Tokens } from './tokens.js'
-import { Waits } from './waits.js'
+import { Waits, isCutOff } from './waits.js'
 
 /** @typedef {import('./api.js').MercurioError} MercurioError */
 
@@ -55,6 +55,11 @@ export class WhoAmI {
     return this.#pause(this.#waits.afterEnd('other-user'))
   }
 
+  /** Nothing is asked meanwhile. */
+  get isOffline() {
+    return isCutOff(this.#config.url, navigator.onLine)
+  }
+
   /** The page came to the front, or the network came: what waits need not, unless it was told to. */
   wake() {
     if (this.refused === null && this.#waits.mayHurry) this.#wake()
@@ -77,7 +82,8 @@ export class WhoAmI {
     let timer
     await new Promise((resolve) => {
       this.#wake = () => resolve(undefined)
-      if (milliseconds !== null) timer = setTimeout(resolve, milliseconds)
+      if (milliseconds === null) return
+      timer = setTimeout(() => this.isOffline || resolve(undefined), milliseconds)
     })
     clearTimeout(timer)
     this.#wake = () => {}

@@ -25,6 +25,8 @@ const alice = { clientID: 'alice', notifications: [], nextPageToken: '', cursor:
 function asking(context, answers) {
   context.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_000_000 })
   context.mock.method(Math, 'random', () => 0.5)
+  const browser = { onLine: true }
+  Object.defineProperty(globalThis, 'navigator', { value: browser, configurable: true })
   let asked = 0
   context.mock.method(globalThis, 'fetch', async () => {
     const [status, headers = {}] = answers[asked++] ?? [200]
@@ -42,7 +44,7 @@ function asking(context, answers) {
   const settle = async () => {
     for (let turns = 0; turns < 10; turns += 1) await turn()
   }
-  return { whoami, settle, failures, asked: () => asked }
+  return { whoami, settle, failures, asked: () => asked, browser }
 }
 
 test('when to come again is heeded, also by who wakes it', async (context) => {
@@ -65,6 +67,20 @@ test('a wait that nobody asked for is cut short', async (context) => {
   const found = whoami.ask('')
   await settle()
   assert.equal(asked(), 1)
+  whoami.wake()
+  assert.equal((await found)?.clientID, 'alice')
+})
+
+test('it sleeps while there is no network', async (context) => {
+  const { whoami, settle, asked, browser } = asking(context, [[500]])
+  browser.onLine = false
+  const found = whoami.ask('')
+  await settle()
+  assert.equal(whoami.isOffline, true)
+  context.mock.timers.tick(3600_000)
+  await settle()
+  assert.equal(asked(), 1)
+  browser.onLine = true
   whoami.wake()
   assert.equal((await found)?.clientID, 'alice')
 })
