@@ -241,3 +241,27 @@ async fn earlier_ones_that_cannot_be_loaded() {
     page.click("#bell .more").await;
     until(&page, "titles().join() === 'three,two,one'").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_retention_took_is_said() {
+    let Some(browser) = Browser::chromium().await else {
+        return;
+    };
+    let mut apart = Apart::with(
+        |core| core.args(["--max-per-recipient", "2"]),
+        |gateway| gateway,
+    )
+    .await;
+    let api = apart.core.service_api();
+    publish(&api, &["one"]).await;
+    let token = apart.core.secret().user("alice");
+    let page = page(&browser, "one", &apart.gateway, &token).await;
+    page.run("bell.open = true", Value::Null).await;
+    until(&page, "titles().join() === 'one'").await;
+    apart.gateway.kill();
+    publish(&api, &["two", "three", "four", "five"]).await;
+    apart.gateway.restart().await;
+    until(&page, "titles().join() === 'five,four'").await;
+    until(&page, "at('.notice').textContent.includes('no longer')").await;
+    is_clean(&page).await;
+}

@@ -58,6 +58,27 @@ async fn gateway_restarts(browser: &Browser, sharing: &str) {
     assert_eq!(value(&page, "told('loss')").await, json!([]));
 }
 
+/// The waits are what the stream said, spread.
+#[tokio::test(flavor = "multi_thread")]
+async fn when_to_come_again_is_heeded() {
+    let Some(browser) = Browser::chromium().await else {
+        return;
+    };
+    let mut apart = Apart::with(|core| core, |gateway| gateway.args(["--retry", "7s"])).await;
+    let page = blank(&browser, "one", &apart.gateway).await;
+    let record = "const real = setTimeout
+        window.waits = []
+        window.setTimeout = (work, wait) => (waits.push(wait), real(work, wait))
+        Math.random = () => 0.5";
+    page.run(record, Value::Null).await;
+    let options = token(&apart.gateway, "alice");
+    start(&page, with(options, json!({ "sharing": "none" }))).await;
+    page.run("waits.length = 0", Value::Null).await;
+    apart.gateway.kill();
+    until(&page, "inbox.state.connection === 'waiting'").await;
+    until(&page, "waits.includes(3500)").await;
+}
+
 /// The gateway keeps the stream: the page notices nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_core_that_restarts() {
