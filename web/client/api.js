@@ -8,7 +8,8 @@ const PATIENCE = 15_000
 /** What the gateway, the network or `getToken` refused. */
 export class MercurioError extends Error {
   /**
-   * @param {string} code  stable; the gateway's own, or 'unreachable', 'token-failed', 'closed'
+   * @param {string} code  stable; the gateway's own, or 'unreachable', 'token-failed', 'closed',
+   *   'other-user'
    * @param {string} message
    * @param {{ status?: number, retryAfter?: number }} [answer]  HTTP status; milliseconds
    */

@@ -50,8 +50,7 @@ export function leaderLink(line, onFailure) {
       if (from !== leader) return
       unanswered = 0
       if (message !== null) line.receive(message)
-    } else if (to === 'all') {
-      stepDown()
+    } else if (to === 'all' && hub === null) {
       leader = from
       unanswered = 0
       line.onHub()
@@ -84,7 +83,10 @@ export function leaderLink(line, onFailure) {
     )
   }
 
-  /** Another one leads: it robbed this one. Says whether it was so. */
+  /**
+   * Another one leads: it robbed this one. Only the lock says so: what somebody who led for a moment
+   * has said may come late. Says whether it was so.
+   */
   const stepDown = () => {
     if (hub === null || isClosed) return false
     hub.close()
