@@ -34,7 +34,7 @@
 //! | [`record`] | what was seen, and the comparison entry by entry |
 //! | [`ledger`] | what was acknowledged, and publishers that try again until it is |
 //! | [`verify`] | history, feed, counts and idempotency of a store against the ledger |
-//! | [`driver`], [`curl`] | what others wrote: Chromium, client libraries, curl |
+//! | [`said`], [`curl`] | what others wrote: client libraries, in pages and programs; curl |
 //! | [`nginx`] | nginx in front of a gateway |
 //! | [`engine`] | a log that cores share, and cores on it |
 //! | [`nats`], [`rabbitmq`] | its servers, one or a cluster |
@@ -57,7 +57,6 @@
 pub mod binary;
 pub mod browser;
 pub mod curl;
-pub mod driver;
 pub mod engine;
 pub mod grpc;
 pub mod http;
@@ -68,6 +67,7 @@ pub mod nginx;
 pub mod process;
 pub mod rabbitmq;
 pub mod record;
+pub mod said;
 pub mod service;
 pub mod sse;
 pub mod subscriber;
