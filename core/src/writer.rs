@@ -21,7 +21,7 @@ use crate::{
     entry::{Applied, Audience, Entry, Published, ReadStateSet, ReadTarget, RecipientId, Sequence},
     hub::Hub,
     metrics::Metrics,
-    store::{Batch, Outcome, Store, StoreError},
+    store::{Batch, Cut, Outcome, Store, StoreError},
 };
 
 /// Bounds of the writer.
@@ -188,6 +188,19 @@ impl Writer {
         answered.await.map_err(|_| WriteError::ShuttingDown)?
     }
 
+    /// Has everything so far sealed, for a snapshot: see [`Store::snapshot`]. Blocks until the batch
+    /// under way is written.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub fn cut(&self) -> Result<Cut, WriteError> {
+        let (answer, answered) = oneshot::channel();
+        self.hand_in(Request::Cut(answer))?;
+        answered
+            .blocking_recv()
+            .map_err(|_| WriteError::ShuttingDown)?
+    }
+
     fn hand_in(&self, request: Request) -> Result<(), WriteError> {
         self.requests
             .try_send(request)
@@ -247,6 +260,7 @@ enum Request {
         answer: oneshot::Sender<Result<ReadStateOutcome, WriteError>>,
     },
     Roll,
+    Cut(oneshot::Sender<Result<Cut, WriteError>>),
     Wake,
 }
 
@@ -255,6 +269,7 @@ impl Request {
         match self {
             Self::Publish(_, answer) => drop(answer.send(Err(error.clone()))),
             Self::SetReadState { answer, .. } => drop(answer.send(Err(error.clone()))),
+            Self::Cut(answer) => drop(answer.send(Err(error.clone()))),
             Self::Roll | Self::Wake => {}
         }
     }
@@ -322,6 +337,11 @@ impl WriterThread {
                 Request::Roll => {
                     self.commit(batch);
                     self.roll(Store::roll);
+                    batch = Batch::new(&self.store);
+                }
+                Request::Cut(answer) => {
+                    self.commit(batch);
+                    drop(answer.send(self.cut()));
                     batch = Batch::new(&self.store);
                 }
                 Request::Publish(draft, answer) => self.publish(&mut batch, *draft, answer),
@@ -447,6 +467,16 @@ impl WriterThread {
         {
             tracing::error!(%error, "begin a new segment");
         }
+    }
+
+    fn cut(&self) -> Result<Cut, WriteError> {
+        if let Some((_, refused)) = &self.failed {
+            return Err(refused.clone());
+        }
+        self.store.cut().map_err(|error| {
+            tracing::error!(%error, "begin a new segment for a snapshot");
+            WriteError::Failed(error.to_string())
+        })
     }
 
     fn try_commit(&mut self, batch: Batch) -> Result<Vec<Applied>, WriteError> {
