@@ -10,10 +10,12 @@
 //! | [`writer`], [`sweeper`] | the one writer; retention |
 //! | [`hub`] | from the writer to live readers |
 //! | `grpc` | the services |
+//! | [`bootstrap`] | a data directory copied from a core that runs |
 //! | [`settings`], [`metrics`] | what can be set, and what is counted |
 
 #![warn(missing_docs)]
 
+pub mod bootstrap;
 pub mod clock;
 pub mod entry;
 mod grpc;
@@ -146,6 +148,7 @@ pub async fn serve(
         hub,
         metrics,
         reads: Arc::new(Semaphore::new(settings.transport.reads)),
+        snapshots: grpc::Held::new(settings.transport.snapshots),
         limits: settings.limits,
         transport: settings.transport,
         verifier,
