@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Map, Value};
 
 use crate::error::{ClaimError, ClaimProblem, TokenError};
-use crate::identity::{Identity, SCOPE_ANY, SCOPE_PUBLISH, check_user};
+use crate::identity::{Identity, SCOPE_ADMIN, SCOPE_ANY, SCOPE_PUBLISH, check_user};
 use crate::rules::ClaimRules;
 
 /// The last second of the year 9999. No date is later: the type for moments ends somewhere, and a
@@ -41,6 +41,7 @@ impl Claims {
             expires_at,
             publish: scopes.contains(&SCOPE_PUBLISH) || rules.publishers.contains(&user),
             any: scopes.contains(&SCOPE_ANY),
+            admin: scopes.contains(&SCOPE_ADMIN),
             user,
         })
     }

@@ -10,6 +10,9 @@ pub const SCOPE_PUBLISH: &str = "notifications:publish";
 /// The scope to act for any recipient, as services and the gateway itself do.
 pub const SCOPE_ANY: &str = "notifications:any";
 
+/// The scope to copy everything that is stored: backups, and cores that start from another one.
+pub const SCOPE_ADMIN: &str = "notifications:admin";
+
 /// The most bytes a user's id has; the same as a recipient's.
 pub const MAX_USER_BYTES: usize = 128;
 
@@ -24,6 +27,7 @@ pub struct Identity {
     pub expires_at: Option<SystemTime>,
     pub(crate) publish: bool,
     pub(crate) any: bool,
+    pub(crate) admin: bool,
 }
 
 impl Identity {
@@ -37,6 +41,12 @@ impl Identity {
     #[must_use]
     pub fn may_act_for(&self, user: &str) -> bool {
         self.any || self.user == user
+    }
+
+    /// Whether they may copy everything that is stored.
+    #[must_use]
+    pub fn may_administer(&self) -> bool {
+        self.admin
     }
 
     /// How long the token lives on after `now`, zero if it has expired; `None`: for ever.

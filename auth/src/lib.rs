@@ -41,7 +41,7 @@
 //! | `claims.rs` | from claims to an identity; dates, which are the delicate part |
 //! | `rules.rs`, `identity.rs` | what is expected of claims, and what comes out |
 //! | `keys.rs`, `pem.rs` | keys from secrets and PEM, checked when they are loaded |
-//! | `issue.rs`, `service.rs` | tokens of our own: `mercurio token`, and the gateway's for the core |
+//! | `issue.rs`, `service.rs` | tokens of our own: `mercurio token`, and the gateway's and cores' for a core |
 //! | `error.rs`, `secret.rs` | errors with their codes; bytes that don't print |
 //!
 //! No `Debug` here prints key material or a token, and no error quotes a token or a claim's value.
@@ -60,10 +60,10 @@ mod service;
 mod verify;
 
 pub use error::{ClaimError, ClaimProblem, KeyError, RulesError, TokenError};
-pub use identity::{Identity, MAX_USER_BYTES, SCOPE_ANY, SCOPE_PUBLISH};
+pub use identity::{Identity, MAX_USER_BYTES, SCOPE_ADMIN, SCOPE_ANY, SCOPE_PUBLISH};
 pub use issue::Issuer;
 pub use keys::{SigningKey, VerifyingKey, WEAK_SECRET_BYTES};
 pub use rules::ClaimRules;
 pub use secret::SecretBytes;
-pub use service::{SERVICE_TTL, SERVICE_USER, ServiceTokens};
+pub use service::{PEER_USER, SERVICE_TTL, SERVICE_USER, ServiceTokens};
 pub use verify::{MAX_TOKEN_BYTES, Verifier};

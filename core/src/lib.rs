@@ -11,11 +11,13 @@
 //! | [`writer`], [`sweeper`] | the one writer; retention |
 //! | [`hub`] | from the writer to live readers |
 //! | `grpc` | the services |
+//! | [`bootstrap`] | a data directory copied from a core that runs |
 //! | [`settings`], [`metrics`] | what can be set, and what is counted |
 
 #![warn(missing_docs)]
 
 mod attach;
+pub mod bootstrap;
 pub mod clock;
 pub mod entry;
 mod grpc;
@@ -162,6 +164,7 @@ pub async fn serve(
         log,
         metrics,
         reads: Arc::new(Semaphore::new(settings.transport.reads)),
+        snapshots: grpc::Held::new(settings.transport.snapshots),
         limits: settings.limits,
         transport: settings.transport,
         verifier,

@@ -172,6 +172,10 @@ pub struct Transport {
     pub call_timeout: Duration,
     /// Reads of the store at once. Default 64.
     pub reads: usize,
+    /// Snapshots held at once, and reads of them. Default 2.
+    pub snapshots: usize,
+    /// How long a snapshot is held that nobody reads. Default 10 minutes.
+    pub snapshot_idle: Duration,
     /// How long a read waits for its turn before it is refused. Default 10 s.
     pub read_wait: Duration,
 }
@@ -186,6 +190,8 @@ impl Default for Transport {
             handshake_timeout: Duration::from_secs(10),
             call_timeout: Duration::from_secs(30),
             reads: 64,
+            snapshots: 2,
+            snapshot_idle: Duration::from_secs(600),
             read_wait: Duration::from_secs(10),
         }
     }

@@ -1,6 +1,6 @@
 //! Who calls, and what they may. Every call verifies its own token.
 
-use mercurio_auth::{Identity, SCOPE_ANY, SCOPE_PUBLISH, TokenError};
+use mercurio_auth::{Identity, SCOPE_ADMIN, SCOPE_ANY, SCOPE_PUBLISH, TokenError};
 use tonic::metadata::MetadataMap;
 
 use crate::entry::RecipientId;
@@ -26,6 +26,15 @@ impl Context {
     /// Whose token the call carries, if they may act for any recipient.
     pub(super) fn service(&self, metadata: &MetadataMap) -> Result<Identity, Refusal> {
         self.service_token(bearer(metadata).map_err(Refusal::Token)?)
+    }
+
+    /// Whose token the call carries, if they may copy everything that is stored.
+    pub(super) fn administrator(&self, metadata: &MetadataMap) -> Result<Identity, Refusal> {
+        let identity = self.identify(metadata)?;
+        identity
+            .may_administer()
+            .then_some(identity)
+            .ok_or(Refusal::ScopeMissing(SCOPE_ADMIN))
     }
 
     /// Whose token this is, if they may act for any recipient.

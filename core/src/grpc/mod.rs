@@ -8,6 +8,7 @@
 //! | `notifications` | the unary calls |
 //! | `subscribe` | one recipient's stream |
 //! | `relay` | a gateway's stream |
+//! | `snapshots` | copies of what is stored, for backups and for other cores |
 //! | `auth` | who calls, and what they may |
 //! | `validate`, `page_token` | from proto; all that is wrong is said at once |
 //! | `convert` | to proto |
@@ -22,6 +23,7 @@ mod notifications;
 mod page_token;
 mod relay;
 mod server;
+mod snapshots;
 mod status;
 mod streams;
 mod subscribe;
@@ -49,6 +51,7 @@ use crate::{
 
 pub use server::ServeError;
 pub(crate) use server::serve;
+pub(crate) use snapshots::Held;
 
 use status::Refusal;
 pub(crate) use streams::Streams;
@@ -65,6 +68,7 @@ pub(crate) struct Context {
     pub verifier: Arc<Verifier>,
     pub streams: Streams,
     pub reads: Arc<Semaphore>,
+    pub snapshots: Held,
     pub shutdown: CancellationToken,
     /// When an overload was last logged.
     pub warned: Mutex<Option<Instant>>,

@@ -6,7 +6,7 @@ use mercurio_proto::{
     FILE_DESCRIPTOR_SET,
     v1::{
         notification_service_server::NotificationServiceServer,
-        relay_service_server::RelayServiceServer,
+        relay_service_server::RelayServiceServer, snapshot_service_server::SnapshotServiceServer,
     },
 };
 use thiserror::Error;
@@ -26,7 +26,10 @@ use uuid::Uuid;
 
 use crate::log::LogStatus;
 
-use super::{Context, ends::Ends, incoming, notifications::Notifications, relay::Relays};
+use super::{
+    Context, ends::Ends, incoming, notifications::Notifications, relay::Relays,
+    snapshots::Snapshots,
+};
 
 /// The metadata key of a request's id.
 const REQUEST_ID: &str = "x-request-id";
@@ -119,6 +122,7 @@ async fn router(
     let notifications = NotificationServiceServer::new(Notifications(context.clone()))
         .max_decoding_message_size(most);
     let relays = RelayServiceServer::new(Relays(context.clone())).max_decoding_message_size(most);
+    let snapshots = SnapshotServiceServer::new(Snapshots(context.clone()));
     let (health, health_service) = tonic_health::server::health_reporter();
     set_serving(&health, context.log.now().is_ready()).await;
     // Older clients (grpcurl before 1.8.8) ask for v1alpha.
@@ -140,6 +144,7 @@ async fn router(
         .http2_keepalive_timeout(Some(transport.keepalive_timeout))
         .add_service(notifications)
         .add_service(relays)
+        .add_service(snapshots)
         .add_service(Ends::new(health_service, others_end))
         .add_service(Ends::new(reflection().build_v1()?, others_end))
         .add_service(Ends::new(reflection().build_v1alpha()?, others_end));
@@ -167,6 +172,7 @@ async fn set_serving(health: &HealthReporter, is_serving: bool) {
         "",
         <NotificationServiceServer<Notifications> as tonic::server::NamedService>::NAME,
         <RelayServiceServer<Relays> as tonic::server::NamedService>::NAME,
+        <SnapshotServiceServer<Snapshots> as tonic::server::NamedService>::NAME,
     ];
     for service in ours {
         health.set_service_status(service, status).await;

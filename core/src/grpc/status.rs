@@ -28,6 +28,11 @@ pub(super) enum Refusal {
     ScopeMissing(&'static str),
     #[error("no such notification for this recipient")]
     NotFound,
+    #[error(
+        "no such snapshot: one that is not read for a while is given up, and so are all when the \
+         core ends; begin another one"
+    )]
+    NoSnapshot,
     #[error("{limit} {what} are open already, and no more are allowed")]
     TooManyStreams { what: &'static str, limit: usize },
     #[error("{reads} reads of the store are under way already; try again")]
@@ -59,6 +64,7 @@ impl Refusal {
             Self::NotYourFeed => "NOT_YOUR_FEED",
             Self::ScopeMissing(_) => "SCOPE_MISSING",
             Self::NotFound => "NOT_FOUND",
+            Self::NoSnapshot => "SNAPSHOT_NOT_FOUND",
             Self::TooManyStreams { .. } => "TOO_MANY_STREAMS",
             Self::ReadsBusy { .. } | Self::Write(WriteError::Busy { .. }) => "STORE_BUSY",
             Self::Write(WriteError::DiskFull { .. }) => "STORE_FULL",
@@ -76,7 +82,7 @@ impl Refusal {
             Self::Invalid(_) => Code::InvalidArgument,
             Self::Token(_) => Code::Unauthenticated,
             Self::NotYourFeed | Self::ScopeMissing(_) => Code::PermissionDenied,
-            Self::NotFound => Code::NotFound,
+            Self::NotFound | Self::NoSnapshot => Code::NotFound,
             Self::TooManyStreams { .. } | Self::Write(WriteError::DiskFull { .. }) => {
                 Code::ResourceExhausted
             }
@@ -237,6 +243,12 @@ mod tests {
                 false,
             ),
             (Refusal::NotFound, Code::NotFound, "NOT_FOUND", false),
+            (
+                Refusal::NoSnapshot,
+                Code::NotFound,
+                "SNAPSHOT_NOT_FOUND",
+                false,
+            ),
             (
                 Refusal::TooManyStreams {
                     what: "streams",

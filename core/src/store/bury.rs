@@ -10,6 +10,7 @@ use crate::entry::{Millis, Sequence};
 use super::{
     Store, StoreError, codec,
     constant::ConstantWriter,
+    files::Checksum,
     index::Record,
     keys,
     packing::insert_owners,
@@ -49,15 +50,15 @@ impl Store {
             return Ok(false);
         }
         let lost = self.lost_with(&past, now)?;
-        let meta = Meta {
-            base: first.meta.base,
-            rows: 0,
-            samples: Vec::new(),
-            remains: true,
-            ..last.meta.clone()
-        };
         let remains = self.add_packed(last.id.rewritten(), |part| {
-            write_lost(&part.join(DATA), &lost)?;
+            let meta = Meta {
+                base: first.meta.base,
+                rows: 0,
+                samples: Vec::new(),
+                remains: true,
+                data: Some(write_lost(&part.join(DATA), &lost)?.into()),
+                ..last.meta.clone()
+            };
             segment::write_meta(part, &meta)
         })?;
         tracing::info!(
@@ -99,7 +100,7 @@ impl Store {
     }
 }
 
-fn write_lost(path: &Path, lost: &BTreeMap<Arc<str>, Sequence>) -> Result<(), StoreError> {
+fn write_lost(path: &Path, lost: &BTreeMap<Arc<str>, Sequence>) -> Result<Checksum, StoreError> {
     let mut file = ConstantWriter::create(path)?;
     for (owner, through) in lost {
         let record = Record {

@@ -16,6 +16,7 @@
 //! | `open`, `data_dir` | start: lock, format; the end of a segment |
 //! | `recover`, `live`, `trust` | the segments as they were left, and what the log has more |
 //! | `pack`, `packing`, `bury` | sealed segments made compact; retention |
+//! | `snapshot` | copies of it, and data directories made of them |
 //! | `engine`, `keys`, `codec` | sled, and what stands in it |
 //! | `constant`, `files` | files of our own |
 
@@ -40,6 +41,7 @@ mod reads;
 mod recover;
 mod rows;
 mod segment;
+mod snapshot;
 mod trust;
 
 #[cfg(test)]
@@ -57,6 +59,7 @@ pub use batch::{Batch, Outcome};
 pub use error::StoreError;
 pub(crate) use journal::{Appender, LogEntry};
 pub use read::{FeedLimit, FeedPage, HistoryPage, HistoryQuery, Opening, StatusFilter};
+pub use snapshot::{Cut, Import, Incoming, Manifest, ManifestFile, Snapshot};
 
 use cache::RecordCache;
 use codec::Tally;
@@ -159,7 +162,7 @@ struct Active {
 
 /// The databases as they stood when a view was taken: rows are read from these.
 #[derive(Clone)]
-struct Snapshot {
+struct Databases {
     sealed: Arc<Vec<Arc<Segment>>>,
     active: Option<Arc<Engine>>,
 }
@@ -195,7 +198,7 @@ impl Store {
         owner: &str,
         staged: Option<&batch::Staging>,
         look: impl Fn(&View<'_>, &State) -> T,
-    ) -> Result<(T, Snapshot), StoreError> {
+    ) -> Result<(T, Databases), StoreError> {
         loop {
             let sealed = self.0.state.read().sealed.clone();
             let own = self.records(&sealed, owner)?;
@@ -229,7 +232,7 @@ impl Store {
             drop(view);
             drop(state);
             drop((own, everyone));
-            return Ok((seen, Snapshot { sealed, active }));
+            return Ok((seen, Databases { sealed, active }));
         }
     }
 

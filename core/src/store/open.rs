@@ -14,7 +14,7 @@ use super::{
     live::open_live,
     recover::{create_active, list_segments, open_segments},
     segment::{self, Rows},
-    trust,
+    snapshot, trust,
 };
 
 impl Store {
@@ -59,10 +59,11 @@ impl Store {
     ) -> Result<Self, StoreError> {
         fs::create_dir_all(dir).map_err(StoreError::io("create", dir))?;
         let lock = DirLock::take(dir)?;
+        snapshot::before_opening(dir)?;
         data_dir::check_format(dir)?;
         let bound_to = data_dir::bound_to(dir)?;
         if bound_to.is_some() && bound_to.as_ref() != log {
-            return Err(other_log(dir, bound_to.as_ref(), log));
+            return Err(data_dir::other_log(dir, bound_to.as_ref(), log));
         }
         let durability = match log {
             Some(_) => Durability::Elsewhere,
@@ -90,7 +91,7 @@ impl Store {
             && let Some(log) = log
         {
             if store.last_sequence() > 0 {
-                return Err(other_log(dir, None, Some(log)));
+                return Err(data_dir::other_log(dir, None, Some(log)));
             }
             data_dir::bind(dir, log)?;
         }
@@ -131,19 +132,20 @@ impl Store {
         }
     }
 
-    /// Seals the active segment and begins a new one. Does nothing while it is empty.
+    /// Seals the active segment and begins a new one. Does nothing while there is no entry in it.
     ///
     /// # Errors
     /// The new one can't be made; the active one stays.
     pub fn roll(&self) -> Result<(), StoreError> {
         let (number, meta) = {
             let active = &self.0.state.read().active;
-            if active.tally.rows == 0 {
-                return Ok(());
-            }
             // It could not be sealed: it has to be opened again first.
             if active.engine.is_none() {
                 return Err(Active::failed());
+            }
+            // Of a shared log it may be a stretch without any row.
+            if active.tally.last == active.base {
+                return Ok(());
             }
             (active.number, active.meta())
         };
@@ -195,26 +197,6 @@ impl Store {
             stat.f_bavail * stat.f_frsize,
             self.0.settings.disk_reserve_bytes.unwrap_or(usual),
         ))
-    }
-}
-
-fn other_log(dir: &Path, found: Option<&LogId>, wanted: Option<&LogId>) -> StoreError {
-    let name = |log: Option<&LogId>| match log {
-        Some(log) => format!("the shared log {}", log.id),
-        None => "a log of its own".into(),
-    };
-    StoreError::OtherLog {
-        dir: dir.to_owned(),
-        found: name(found),
-        wanted: name(wanted),
-        advice: match (found, wanted) {
-            (Some(_), None) => "start with the `--log` that it was started with before",
-            (None, _) => "`mercurio migrate` makes a shared log of it; or take another directory",
-            (Some(_), Some(_)) => {
-                "check `--log-url` and `--log-name`; if that log was made anew, start with an \
-                 empty directory"
-            }
-        },
     }
 }
 

@@ -29,7 +29,7 @@ use crate::{
     hub::Hub,
     log::{Log, LogError, LogId, LogStatus},
     metrics::Metrics,
-    store::Store,
+    store::{Cut, Store},
 };
 
 use request::Request;
@@ -225,6 +225,19 @@ impl Writer {
         self.answer(answered).await
     }
 
+    /// Has everything so far sealed, for a snapshot: see [`Store::snapshot`]. Blocks until the batch
+    /// under way is written.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub fn cut(&self) -> Result<Cut, WriteError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Request::Cut(answer))?;
+        answered
+            .blocking_recv()
+            .map_err(|_| WriteError::ShuttingDown)?
+    }
+
     async fn answer<T>(
         &self,
         answered: oneshot::Receiver<Result<T, WriteError>>,
@@ -240,6 +253,10 @@ impl Writer {
         if let Some(halted) = self.log.halted() {
             return Err(WriteError::LogHalted(halted));
         }
+        self.send(request)
+    }
+
+    fn send(&self, request: Request) -> Result<(), WriteError> {
         self.requests
             .try_send(request)
             .map_err(|error| match error {

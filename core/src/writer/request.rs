@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::{
     clock,
     entry::{Entry, Published, ReadStateSet, ReadTarget, RecipientId},
+    store::Cut,
 };
 
 use super::{Draft, PublishOutcome, ReadStateOutcome, WriteError, flight::Waiter};
@@ -24,6 +25,7 @@ pub(super) enum Request {
         answer: oneshot::Sender<Result<ReadStateOutcome, WriteError>>,
     },
     Roll,
+    Cut(oneshot::Sender<Result<Cut, WriteError>>),
     Wake,
 }
 
@@ -31,6 +33,7 @@ pub(super) enum Request {
 pub(super) enum Asked {
     Write(Entry, Waiter),
     Roll,
+    Cut(oneshot::Sender<Result<Cut, WriteError>>),
     Nothing,
 }
 
@@ -57,6 +60,7 @@ impl Request {
                 Asked::Write(Entry::ReadStateSet(set), Waiter::Marker(answer))
             }
             Self::Roll => Asked::Roll,
+            Self::Cut(answer) => Asked::Cut(answer),
             Self::Publish(..) | Self::SetReadState { .. } | Self::Wake => Asked::Nothing,
         }
     }

@@ -14,7 +14,7 @@ use crate::{
     hub::Hub,
     log::{Appended, ENTRIES_MAX, Event, LogError, LogId, Message, Position},
     metrics::Metrics,
-    store::{Appender, Batch, Outcome, Store, StoreError},
+    store::{Appender, Batch, Cut, Outcome, Store, StoreError},
 };
 
 use super::{
@@ -109,6 +109,10 @@ impl WriterThread {
                 Asked::Roll => {
                     self.append(&mut entries, &mut waiters);
                     self.roll(Store::roll);
+                }
+                Asked::Cut(answer) => {
+                    self.append(&mut entries, &mut waiters);
+                    drop(answer.send(self.cut()));
                 }
                 Asked::Write(entry, waiter) => {
                     bytes += entry.weight();
@@ -325,6 +329,16 @@ impl WriterThread {
         {
             tracing::error!(%error, "begin a new segment");
         }
+    }
+
+    fn cut(&self) -> Result<Cut, WriteError> {
+        if let Some((_, refused)) = &self.failed {
+            return Err(refused.clone());
+        }
+        self.store.cut().map_err(|error| {
+            tracing::error!(%error, "begin a new segment for a snapshot");
+            WriteError::Failed(error.to_string())
+        })
     }
 
     /// sled takes no more writes after a failed one, so it is never let run into a full disk.

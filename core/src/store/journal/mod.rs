@@ -144,7 +144,6 @@ impl Journal {
     ///
     /// # Errors
     /// It can't be written.
-    #[allow(dead_code, reason = "for snapshots, which come next")]
     pub fn begin(
         data_dir: &Path,
         applied: Sequence,
