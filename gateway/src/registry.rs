@@ -38,9 +38,20 @@ struct Inner {
     users: HashMap<Arc<str>, User>,
     streams: usize,
     changed: HashSet<Arc<str>>,
-    connected: bool,
+    /// The relay that stands.
+    relay: Option<Heard>,
     /// The service is ending: nobody is taken in any more.
     ending: bool,
+}
+
+/// A relay, and what it has spoken of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Heard {
+    /// The core that it is opened to.
+    pub core: usize,
+    /// The last sequence it named. What comes over it from now on comes after that; what is up to
+    /// it, the store has.
+    pub cursor: u64,
 }
 
 #[derive(Default)]
@@ -131,7 +142,8 @@ impl Registry {
             }
             handed += user.mailboxes.len() as u64;
         };
-        let inner = self.inner.lock();
+        let mut inner = self.inner.lock();
+        inner.hear(event.cursor);
         if recipients.is_empty() {
             inner.users.values().for_each(push);
         } else {
@@ -145,10 +157,10 @@ impl Registry {
         self.metrics.delivered.inc_by(handed);
     }
 
-    /// A new relay is there, which knows nobody yet.
-    pub fn connected(&self) {
+    /// A new relay is there, to this core, which knows nobody yet.
+    pub fn connected(&self, core: usize) {
         let mut inner = self.inner.lock();
-        inner.connected = true;
+        inner.relay = Some(Heard { core, cursor: 0 });
         inner.changed = inner.users.keys().cloned().collect();
         drop(inner);
         self.changed.notify_one();
@@ -157,7 +169,7 @@ impl Registry {
     /// The relay broke: every stream catches up once there is another.
     pub fn disconnected(&self) {
         let mut inner = self.inner.lock();
-        inner.connected = false;
+        inner.relay = None;
         for user in inner.users.values_mut() {
             user.joining = Joining::No;
             user.mailboxes
@@ -166,9 +178,10 @@ impl Registry {
         }
     }
 
-    /// The relay left something out: every stream catches up.
-    pub fn reset(&self) {
-        let inner = self.inner.lock();
+    /// The relay left something out, up to this cursor: every stream catches up.
+    pub fn reset(&self, cursor: u64) {
+        let mut inner = self.inner.lock();
+        inner.hear(cursor);
         let mailboxes = inner.users.values().flat_map(|user| &user.mailboxes);
         mailboxes.for_each(|mailbox| mailbox.set_behind());
     }
@@ -182,7 +195,7 @@ impl Registry {
     }
 
     pub fn is_connected(&self) -> bool {
-        self.inner.lock().connected
+        self.inner.lock().relay.is_some()
     }
 
     /// Waits until users came or went, and says which; at most `limit` of those who came, to be
@@ -215,10 +228,11 @@ impl Registry {
         interest
     }
 
-    /// The core brings these users' entries from now on. Who left and came back since has to be
-    /// joined anew: a leave may be on its way.
-    pub fn joined(&self, join: u64, users: &[Arc<str>]) {
+    /// The core brings these users' entries from now on, those after this cursor. Who left and came
+    /// back since has to be joined anew: a leave may be on its way.
+    pub fn joined(&self, join: u64, cursor: u64, users: &[Arc<str>]) {
         let mut inner = self.inner.lock();
+        inner.hear(cursor);
         for name in users {
             if let Some(user) = inner.users.get_mut(name)
                 && user.joining == Joining::Asked(join)
@@ -229,6 +243,14 @@ impl Registry {
                     let _ = waiting.send(());
                 });
             }
+        }
+    }
+}
+
+impl Inner {
+    fn hear(&mut self, cursor: u64) {
+        if let Some(relay) = &mut self.relay {
+            relay.cursor = relay.cursor.max(cursor);
         }
     }
 }
@@ -248,27 +270,31 @@ impl Open {
 
     /// Waits until the relay brings the user's entries.
     pub async fn joined(&self) {
-        while let Err(joined) = self.try_joined(|| {}) {
+        while let Err(joined) = self.try_joined(|_| {}) {
             // An error: the registry dropped the waiter with the relay; ask again.
             let _ = joined.await;
         }
     }
 
     /// Has the user's entries wait in the mailbox from now on: what is read from the store after
-    /// this meets them without a gap. `false`: the relay does not bring them.
-    pub fn resume(&self) -> bool {
-        self.try_joined(|| self.mailbox.resume()).is_ok()
+    /// this, up to what the relay has been heard of or beyond, meets them without a gap. `None`:
+    /// the relay does not bring them.
+    pub fn resume(&self) -> Option<Heard> {
+        let resume = |heard| {
+            self.mailbox.resume();
+            heard
+        };
+        self.try_joined(resume).ok()
     }
 
     /// Does it under the lock, if the relay brings the user's entries.
-    fn try_joined(&self, then: impl FnOnce()) -> Result<(), oneshot::Receiver<()>> {
+    fn try_joined<T>(&self, then: impl FnOnce(Heard) -> T) -> Result<T, oneshot::Receiver<()>> {
         let mut inner = self.registry.inner.lock();
-        let Some(user) = inner.users.get_mut(&self.user) else {
-            return Ok(());
-        };
-        if user.joining == Joining::Joined {
-            then();
-            return Ok(());
+        let Inner { users, relay, .. } = &mut *inner;
+        // A stream that is open has its user.
+        let user = users.entry(self.user.clone()).or_default();
+        if let (Joining::Joined, Some(heard)) = (&user.joining, relay) {
+            return Ok(then(*heard));
         }
         let (wake, joined) = oneshot::channel();
         user.waiting.retain(|waiting| !waiting.is_closed());
@@ -290,7 +316,7 @@ impl Drop for Open {
         if is_last {
             inner.users.remove(&self.user);
             // A relay that comes is told of all who are there then.
-            if inner.connected {
+            if inner.relay.is_some() {
                 inner.changed.insert(self.user.clone());
             } else {
                 inner.changed.remove(&self.user);
@@ -320,20 +346,42 @@ mod tests {
     #[tokio::test]
     async fn who_leaves_and_comes_back_is_joined_anew() {
         let registry = registry();
-        registry.connected();
+        registry.connected(1);
         let first = registry.open("a").unwrap();
         let users = registry.interest(1, 10).await.join;
         assert_eq!(users, ["a".into()]);
         drop(first);
         let second = registry.open("a").unwrap();
         // The answer to the first join comes late.
-        registry.joined(1, &users);
-        assert!(!second.resume());
+        registry.joined(1, 5, &users);
+        assert_eq!(second.resume(), None);
         assert_eq!(registry.interest(2, 10).await.join, users);
-        registry.joined(2, &users);
-        assert!(second.resume());
+        registry.joined(2, 5, &users);
+        assert!(second.resume().is_some());
         registry.disconnected();
-        assert!(!second.resume());
+        assert_eq!(second.resume(), None);
+    }
+
+    #[tokio::test]
+    async fn who_resumes_is_told_what_the_relay_has_been_heard_of() {
+        let registry = registry();
+        registry.connected(1);
+        let stream = registry.open("a").unwrap();
+        let users = registry.interest(1, 10).await.join;
+        registry.joined(1, 5, &users);
+        let heard = |cursor| Some(Heard { core: 1, cursor });
+        assert_eq!(stream.resume(), heard(5));
+        registry.reset(9);
+        assert_eq!(stream.resume(), heard(9));
+        registry.reset(8);
+        assert_eq!(stream.resume(), heard(9));
+        // Another core's relay, which may be behind: its own word counts.
+        registry.disconnected();
+        registry.connected(0);
+        assert_eq!(registry.interest(2, 10).await.join, users);
+        registry.joined(2, 7, &users);
+        let heard = Some(Heard { core: 0, cursor: 7 });
+        assert_eq!(stream.resume(), heard);
     }
 
     #[test]
@@ -354,7 +402,7 @@ mod tests {
         let registry = registry();
         drop(registry.open("a").unwrap());
         assert!(registry.inner.lock().changed.is_empty());
-        registry.connected();
+        registry.connected(0);
         drop(registry.open("a").unwrap());
         let interest = registry.take_interest(1, 10);
         assert_eq!((interest.join.len(), interest.leave.len()), (0, 1));
