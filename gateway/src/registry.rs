@@ -3,6 +3,8 @@
 //! All under one lock, never held across a wait: so that a relay that breaks and a stream that
 //! resumes can't miss each other.
 
+mod place;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -17,6 +19,8 @@ use crate::{
     metrics::Metrics,
     sse::Event,
 };
+
+pub(crate) use place::Open;
 
 pub(crate) struct Registry {
     inner: Mutex<Inner>,
@@ -255,156 +259,5 @@ impl Inner {
     }
 }
 
-/// An open stream's place in the registry.
-pub(crate) struct Open {
-    registry: Arc<Registry>,
-    user: Arc<str>,
-    pub mailbox: Arc<Mailbox>,
-}
-
-impl Open {
-    /// The user whose stream it is.
-    pub fn user(&self) -> &str {
-        &self.user
-    }
-
-    /// Waits until the relay brings the user's entries.
-    pub async fn joined(&self) {
-        while let Err(joined) = self.try_joined(|_| {}) {
-            // An error: the registry dropped the waiter with the relay; ask again.
-            let _ = joined.await;
-        }
-    }
-
-    /// Has the user's entries wait in the mailbox from now on: what is read from the store after
-    /// this, up to what the relay has been heard of or beyond, meets them without a gap. `None`:
-    /// the relay does not bring them.
-    pub fn resume(&self) -> Option<Heard> {
-        let resume = |heard| {
-            self.mailbox.resume();
-            heard
-        };
-        self.try_joined(resume).ok()
-    }
-
-    /// Does it under the lock, if the relay brings the user's entries.
-    fn try_joined<T>(&self, then: impl FnOnce(Heard) -> T) -> Result<T, oneshot::Receiver<()>> {
-        let mut inner = self.registry.inner.lock();
-        let Inner { users, relay, .. } = &mut *inner;
-        // A stream that is open has its user.
-        let user = users.entry(self.user.clone()).or_default();
-        if let (Joining::Joined, Some(heard)) = (&user.joining, relay) {
-            return Ok(then(*heard));
-        }
-        let (wake, joined) = oneshot::channel();
-        user.waiting.retain(|waiting| !waiting.is_closed());
-        user.waiting.push(wake);
-        Err(joined)
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        let mut inner = self.registry.inner.lock();
-        let Some(user) = inner.users.get_mut(&self.user) else {
-            return;
-        };
-        user.mailboxes
-            .retain(|mailbox| !Arc::ptr_eq(mailbox, &self.mailbox));
-        let is_last = user.mailboxes.is_empty();
-        inner.streams -= 1;
-        if is_last {
-            inner.users.remove(&self.user);
-            // A relay that comes is told of all who are there then.
-            if inner.relay.is_some() {
-                inner.changed.insert(self.user.clone());
-            } else {
-                inner.changed.remove(&self.user);
-            }
-        }
-        drop(inner);
-        if is_last {
-            self.registry.changed.notify_one();
-        }
-        self.registry.metrics.streams.dec();
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn registry() -> Arc<Registry> {
-        let limits = Limits {
-            streams: 3,
-            streams_per_user: 2,
-            mailbox: 4,
-        };
-        Arc::new(Registry::new(limits, Arc::default()))
-    }
-
-    #[tokio::test]
-    async fn who_leaves_and_comes_back_is_joined_anew() {
-        let registry = registry();
-        registry.connected(1);
-        let first = registry.open("a").unwrap();
-        let users = registry.interest(1, 10).await.join;
-        assert_eq!(users, ["a".into()]);
-        drop(first);
-        let second = registry.open("a").unwrap();
-        // The answer to the first join comes late.
-        registry.joined(1, 5, &users);
-        assert_eq!(second.resume(), None);
-        assert_eq!(registry.interest(2, 10).await.join, users);
-        registry.joined(2, 5, &users);
-        assert!(second.resume().is_some());
-        registry.disconnected();
-        assert_eq!(second.resume(), None);
-    }
-
-    #[tokio::test]
-    async fn who_resumes_is_told_what_the_relay_has_been_heard_of() {
-        let registry = registry();
-        registry.connected(1);
-        let stream = registry.open("a").unwrap();
-        let users = registry.interest(1, 10).await.join;
-        registry.joined(1, 5, &users);
-        let heard = |cursor| Some(Heard { core: 1, cursor });
-        assert_eq!(stream.resume(), heard(5));
-        registry.reset(9);
-        assert_eq!(stream.resume(), heard(9));
-        registry.reset(8);
-        assert_eq!(stream.resume(), heard(9));
-        // Another core's relay, which may be behind: its own word counts.
-        registry.disconnected();
-        registry.connected(0);
-        assert_eq!(registry.interest(2, 10).await.join, users);
-        registry.joined(2, 7, &users);
-        let heard = Some(Heard { core: 0, cursor: 7 });
-        assert_eq!(stream.resume(), heard);
-    }
-
-    #[test]
-    fn limits_hold_and_leaving_makes_room() {
-        let registry = registry();
-        let a = [registry.open("a").unwrap(), registry.open("a").unwrap()];
-        assert_eq!(registry.open("a").err().unwrap().code(), "too-many-streams");
-        let b = registry.open("b").unwrap();
-        assert_eq!(registry.open("c").err().unwrap().code(), "too-many-streams");
-        drop(a);
-        drop(b);
-        assert!(registry.inner.lock().users.is_empty());
-        assert_eq!(registry.take_interest(1, 10), Interest::default());
-    }
-
-    #[test]
-    fn while_there_is_no_relay_nothing_piles_up_for_one() {
-        let registry = registry();
-        drop(registry.open("a").unwrap());
-        assert!(registry.inner.lock().changed.is_empty());
-        registry.connected(0);
-        drop(registry.open("a").unwrap());
-        let interest = registry.take_interest(1, 10);
-        assert_eq!((interest.join.len(), interest.leave.len()), (0, 1));
-    }
-}
+mod tests;
