@@ -36,6 +36,7 @@
 //! | [`verify`] | history, feed, counts and idempotency of a store against the ledger |
 //! | [`driver`], [`curl`] | what others wrote: Chromium, client libraries, curl |
 //! | [`nginx`] | nginx in front of a gateway |
+//! | [`link`], [`front`] | addresses in front of a core: cut, frozen and mended; unwell when told to be |
 //! | [`mount`] | file systems to fill up, or to cut the power of |
 //! | [`browser`] | pages of a real Chromium or Firefox |
 //! | [`tokens`] | tokens made from claims, good and bad |
@@ -56,9 +57,11 @@ pub mod binary;
 pub mod browser;
 pub mod curl;
 pub mod driver;
+pub mod front;
 pub mod grpc;
 pub mod http;
 pub mod ledger;
+pub mod link;
 pub mod mount;
 pub mod nginx;
 pub mod process;
