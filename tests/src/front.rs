@@ -1,9 +1,14 @@
 //! A core's front: an address that says of its health what it is told to, and passes every other
-//! call on to the core. Reads of the feed may go to another core.
+//! call on to the core. Reads of the feed may go to another core, or all but the relay be refused
+//! by one that lags.
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::body::Body;
@@ -15,6 +20,7 @@ use tonic::{
     transport::Channel,
 };
 use tonic_health::{ServingStatus, pb::health_server::HealthServer, server};
+use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{grpc::channel, service::free_address};
 
@@ -25,6 +31,8 @@ pub struct Front {
     health: server::HealthReporter,
     /// Where `Subscribe` goes.
     feeds: Arc<Mutex<Channel>>,
+    /// How many calls more are refused.
+    refusals: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -38,15 +46,24 @@ impl Front {
         let core = channel(core);
         let feeds = Arc::new(Mutex::new(core.clone()));
         let of_feeds = feeds.clone();
+        let refusals = Arc::<AtomicUsize>::default();
+        let of_core = refusals.clone();
         let router = Routes::new(HealthServer::new(service))
             .into_axum_router()
             .fallback(move |request: http::Request<Body>| {
-                let is_feed = request.uri().path().ends_with("/Subscribe");
-                let to = match is_feed {
+                let path = request.uri().path();
+                let to = match path.ends_with("/Subscribe") {
                     true => of_feeds.lock().unwrap().clone(),
                     false => core.clone(),
                 };
-                pass(to, request)
+                let is_relay = path.ends_with("/Relay");
+                let is_refused = !is_relay && take_one(&of_core);
+                async move {
+                    match is_refused {
+                        true => lagging().into_http(),
+                        false => pass(to, request).await,
+                    }
+                }
             });
         let task = tokio::spawn(async move {
             axum::serve(listener, router).await.expect("serve");
@@ -55,6 +72,7 @@ impl Front {
             address,
             health,
             feeds,
+            refusals,
             task,
         }
     }
@@ -73,6 +91,11 @@ impl Front {
         self.health.set_service_status("", status).await;
     }
 
+    /// Refuses so many calls from now on, the relay's apart: the core's log is behind.
+    pub fn lag(&self, calls: usize) {
+        self.refusals.store(calls, Ordering::Relaxed);
+    }
+
     /// Has feeds read from another core from now on.
     pub fn read_feeds_from(&self, core: SocketAddr) {
         *self.feeds.lock().unwrap() = channel(core);
@@ -83,6 +106,18 @@ impl Drop for Front {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+fn take_one(left: &AtomicUsize) -> bool {
+    let order = Ordering::Relaxed;
+    let taken = left.fetch_update(order, order, |left| left.checked_sub(1));
+    taken.is_ok()
+}
+
+fn lagging() -> Status {
+    let mut details = ErrorDetails::with_error_info("LAGGING", "mercurio", []);
+    details.set_retry_info(Some(Duration::from_millis(100)));
+    Status::with_error_details(tonic::Code::Unavailable, "the core lags", details)
 }
 
 async fn pass(mut to: Channel, request: http::Request<Body>) -> http::Response<Body> {
