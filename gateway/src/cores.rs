@@ -252,25 +252,4 @@ fn in_order(urls: &[String], rng: &mut fastrand::Rng) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn gateways_spread_over_the_cores_and_those_that_lose_one_over_the_others() {
-        const GATEWAYS: usize = 3_000;
-        let urls = ["a", "b", "c"].map(str::to_owned);
-        let orders: Vec<_> = (0..GATEWAYS as u64)
-            .map(|seed| in_order(&urls, &mut fastrand::Rng::with_seed(seed)))
-            .collect();
-        let few: std::collections::HashSet<_> = orders[..20].iter().map(|urls| &urls[0]).collect();
-        assert_eq!(few.len(), 3, "20 gateways, and a core without one");
-        for first in &urls {
-            let here: Vec<_> = orders.iter().filter(|urls| urls[0] == *first).collect();
-            assert!(here.len().abs_diff(GATEWAYS / 3) < 150, "{}", here.len());
-            for second in urls.iter().filter(|url| *url != first) {
-                let next = here.iter().filter(|urls| urls[1] == *second).count();
-                assert!(next.abs_diff(GATEWAYS / 6) < 120, "{next}");
-            }
-        }
-    }
-}
+mod tests;
