@@ -38,6 +38,7 @@
 //! | [`nginx`] | nginx in front of a gateway |
 //! | [`engine`] | a log that cores share, and cores on it |
 //! | [`nats`], [`rabbitmq`] | its servers, one or a cluster |
+//! | [`link`], [`front`] | addresses in front of a core: cut, frozen and mended; unwell when told to be |
 //! | [`mount`] | file systems to fill up, or to cut the power of |
 //! | [`browser`] | pages of a real Chromium or Firefox |
 //! | [`tokens`] | tokens made from claims, good and bad |
@@ -58,9 +59,11 @@ pub mod binary;
 pub mod browser;
 pub mod curl;
 pub mod engine;
+pub mod front;
 pub mod grpc;
 pub mod http;
 pub mod ledger;
+pub mod link;
 pub mod mount;
 pub mod nats;
 pub mod nginx;

@@ -107,12 +107,14 @@ impl Setup {
 
     /// `mercurio gateway` for this core, with its secret.
     pub fn gateway(core: &Service) -> Setup {
-        let url = format!("http://{}", core.grpc());
-        let setup = Self::new(Role::Gateway).args(["--core-url", &url]);
-        Setup {
-            secret: core.setup.secret.clone(),
-            ..setup
-        }
+        Self::gateway_to([format!("http://{}", core.grpc())]).secret_of(core)
+    }
+
+    /// `mercurio gateway` for cores at these addresses.
+    pub fn gateway_to(urls: impl IntoIterator<Item = String>) -> Setup {
+        let urls = urls.into_iter();
+        let args = urls.flat_map(|url| ["--core-url".to_owned(), url]);
+        Self::new(Role::Gateway).args(args)
     }
 
     /// Adds arguments.

@@ -12,6 +12,7 @@ mod data_dir;
 mod delivery;
 mod demo;
 mod dev;
+mod failover;
 mod full_disk;
 mod grpcurl;
 mod history;

@@ -189,7 +189,7 @@ pub static TABLE: &[Setting] = &[
     Setting::new("admin-addr", "HOST:PORT", Kind::Address, "Where /metrics, /healthz and /readyz are served; port 0: any free one")
         .of(ADDRESSES, SERVERS)
         .default("127.0.0.1:9464"),
-    Setting::new("core-url", "URL", Kind::CoreUrl, "Where a core is; several: the next one is tried where one can't be reached")
+    Setting::new("core-url", "URL", Kind::CoreUrl, "Where a core is. Several: a gateway keeps to one, drawn at random, and goes to another when that one fails; other commands try them in turn")
         .of(ADDRESSES, CALLERS)
         .default("http://127.0.0.1:50051")
         .repeatable(),
