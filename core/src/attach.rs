@@ -2,10 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use mercurio_auth::ServiceTokens;
 use tokio::{runtime::Handle, time::Instant};
 
 use crate::{
-    OpenError, clock,
+    OpenError,
+    bootstrap::fetch_snapshot,
+    clock,
     entry::Millis,
     log::{self, Embedded, Log, LogError, LogId, LogKind, LogSettings, LogState, LogStatus},
     metrics::Metrics,
@@ -17,11 +20,12 @@ use crate::{
 /// Opens the store for the log that the settings name.
 pub(crate) fn open(
     settings: &CoreSettings,
+    peers: Option<&ServiceTokens>,
     metrics: &Arc<Metrics>,
 ) -> Result<(Store, Attached), OpenError> {
     match settings.log.kind {
         LogKind::Embedded => embedded(settings, metrics),
-        LogKind::Nats | LogKind::RabbitMq => shared(settings, metrics),
+        LogKind::Nats | LogKind::RabbitMq => shared(settings, peers, metrics),
     }
 }
 
@@ -45,9 +49,20 @@ fn embedded(
 }
 
 /// A core that knows its log starts without it, and serves what it has; a new one needs it.
-fn shared(settings: &CoreSettings, metrics: &Arc<Metrics>) -> Result<(Store, Attached), OpenError> {
+fn shared(
+    settings: &CoreSettings,
+    peers: Option<&ServiceTokens>,
+    metrics: &Arc<Metrics>,
+) -> Result<(Store, Attached), OpenError> {
     let runtime = Handle::current();
     let bound_to = Store::bound_to(&settings.data_dir)?;
+    if bound_to.is_none() {
+        Store::refuse_own_data(
+            &settings.data_dir,
+            settings.store.clone(),
+            settings.retention,
+        )?;
+    }
     let new = bound_to.is_none().then(|| LogId::new(0));
     let connected = match runtime.block_on(connect(&settings.log, new)) {
         Ok(broker) => Some(broker),
@@ -64,6 +79,12 @@ fn shared(settings: &CoreSettings, metrics: &Arc<Metrics>) -> Result<(Store, Att
         // Returned above.
         (None, None) => return Err(LogError::Away("not connected".into()).into()),
     };
+    if let (Some(broker), None) = (&connected, bound_to) {
+        let bounds = runtime.block_on(broker.bounds())?;
+        if bounds.first > 1 || id.base > 0 {
+            runtime.block_on(fill(settings, &id, peers))?;
+        }
+    }
     let store = Store::open_shared(
         &settings.data_dir,
         settings.store.clone(),
@@ -73,11 +94,7 @@ fn shared(settings: &CoreSettings, metrics: &Arc<Metrics>) -> Result<(Store, Att
     let sequence = store.last_sequence();
     let applied = id.position(sequence);
     if let Some(broker) = &connected {
-        let bounds = runtime.block_on(broker.bounds())?;
-        log::check(bounds, applied)?;
-        if id.base > sequence {
-            return Err(log::needs_snapshot(&id).into());
-        }
+        log::check(runtime.block_on(broker.bounds())?, applied)?;
     }
     let state = LogState {
         applied,
@@ -116,6 +133,55 @@ async fn connect(
             connected => return connected,
         }
     }
+}
+
+/// Fills a new core from a peer: the log alone no longer has all that history shows.
+async fn fill(
+    settings: &CoreSettings,
+    id: &LogId,
+    peers: Option<&ServiceTokens>,
+) -> Result<(), OpenError> {
+    let tokens = match peers {
+        Some(tokens) if !settings.peers.is_empty() => tokens,
+        _ => return Err(log::needs_snapshot(id).into()),
+    };
+    tracing::info!("the log does not reach back to its beginning: filling this core from a peer");
+    let dir = &settings.data_dir;
+    let fetched = fetch_snapshot(&settings.peers, tokens, dir, Some(id)).await?;
+    tracing::info!(
+        through = fetched.through,
+        bytes = fetched.bytes,
+        "filled from a peer"
+    );
+    Ok(())
+}
+
+/// Makes a new shared log of a data directory that has its own: its sequences go on behind what is
+/// stored, which stays as it is. Asked again after it was cut short, it goes on. Gives the log and
+/// the last entry that was stored before it.
+///
+/// # Errors
+/// The directory can't be opened, or is another log's; the log can't be made, or is there already.
+pub async fn migrate(settings: CoreSettings) -> Result<LogId, OpenError> {
+    let CoreSettings {
+        data_dir,
+        store,
+        retention,
+        log,
+        ..
+    } = settings;
+    let dir = data_dir.clone();
+    let id = tokio::task::spawn_blocking(move || Store::hand_over(&dir, store, retention));
+    let id = id.await.map_err(std::io::Error::other)??;
+    let made = log::connect_once(&log, Some(id)).await?.log();
+    if made != id {
+        return Err(LogError::Refused(format!(
+            "there is a log `{}` already, {}: choose another `--log-name`, and ask again",
+            log.name, made.id
+        ))
+        .into());
+    }
+    Ok(id)
 }
 
 /// The time by which retention goes. What it drops decides whether something was published before,

@@ -32,7 +32,7 @@ pub mod writer;
 
 use std::{io, sync::Arc, time::Duration};
 
-use mercurio_auth::Verifier;
+use mercurio_auth::{ServiceTokens, Verifier};
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::{
@@ -42,6 +42,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use attach::migrate;
 pub use grpc::ServeError;
 pub use log::{LogError, LogKind, LogSettings, LogStatus};
 pub use settings::{CoreSettings, HubSettings, Limits, Transport};
@@ -80,6 +81,9 @@ pub enum OpenError {
     /// The log: what it says names what to do.
     #[error("open the log: {0}")]
     Log(#[from] LogError),
+    /// No peer could fill this core.
+    #[error("fill this core from a peer: {0}")]
+    Fill(#[from] bootstrap::FetchError),
     /// A thread can't be started.
     #[error("start a thread: {0}")]
     Thread(#[from] io::Error),
@@ -93,14 +97,19 @@ impl Core {
     }
 
     /// Opens the data directory and starts the writer and retention. Blocks, seconds on a large
-    /// directory.
+    /// directory; with a shared log, on a thread of a Tokio runtime that may block. `peers`: what is
+    /// shown to the settings' peers; it needs the scope `notifications:admin`.
     ///
     /// # Errors
     /// The data directory is in use, of a later version, damaged or out of reach.
-    pub fn open(settings: CoreSettings, registry: &mut Registry) -> Result<Self, OpenError> {
+    pub fn open(
+        settings: CoreSettings,
+        peers: Option<&ServiceTokens>,
+        registry: &mut Registry,
+    ) -> Result<Self, OpenError> {
         let metrics = Arc::new(Metrics::default());
         metrics.register(registry);
-        let (store, log) = attach::open(&settings, &metrics)?;
+        let (store, log) = attach::open(&settings, peers, &metrics)?;
         let last = store.last_sequence();
         let hub = Arc::new(Hub::with(last, settings.hub.clone(), metrics.clone()));
         let status = log.status.clone();

@@ -74,6 +74,20 @@ impl Engine {
         }
     }
 
+    /// Has NATS drop all but the last few messages of the log.
+    pub async fn drop_all_but(&self, messages: i64) {
+        let Engine::Nats(nats) = self else {
+            panic!("RabbitMQ drops whole segments only")
+        };
+        let stream = nats.stream().await;
+        let mut config = stream.cached_info().config.clone();
+        let jetstream = nats.operator().await;
+        for limit in [messages, -1] {
+            config.max_messages = limit;
+            jetstream.update_stream(&config).await.expect("change it");
+        }
+    }
+
     /// What a core on it is started with.
     pub fn setup(&self) -> Setup {
         Setup::core().args(self.args())

@@ -3,6 +3,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, process::Command, time::Duration};
 
+use async_nats::jetstream::{self, stream::Stream};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -126,6 +127,18 @@ impl Nats {
             args.extend(["--log-url".into(), format!("nats://{address}")]);
         }
         args
+    }
+
+    /// What an operator does with tools of NATS.
+    pub async fn operator(&self) -> jetstream::Context {
+        let address = format!("nats://{}", self.addresses()[0]);
+        jetstream::new(async_nats::connect(address).await.expect("connect"))
+    }
+
+    /// The stream `mercurio`.
+    pub async fn stream(&self) -> Stream {
+        let jetstream = self.operator().await;
+        jetstream.get_stream("mercurio").await.expect("the stream")
     }
 
     /// Which one leads the stream `mercurio`.

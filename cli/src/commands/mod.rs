@@ -3,6 +3,7 @@
 mod client;
 mod dev;
 mod history;
+mod migrate;
 mod publish;
 mod read;
 mod serve;
@@ -81,6 +82,10 @@ fn subcommand(command: Command) -> Clap {
             history::arguments(clap),
             "mercurio history --recipient alice --status unread",
         ),
+        Command::Migrate => (
+            clap.about("Makes a shared log of a data directory that has its own. Its core has to be stopped"),
+            "mercurio migrate --data-dir /var/lib/mercurio --log nats --log-url nats://10.0.0.7:4222",
+        ),
         Command::Read => (
             read::arguments(clap),
             "mercurio read --recipient alice 17 18",
@@ -105,6 +110,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Failure> {
     match command {
         Command::Serve | Command::Core | Command::Gateway => serve::run(command, &settings),
         Command::Dev => dev::run(&settings),
+        Command::Migrate => migrate::run(&settings),
         Command::Token => token::run(&settings, matches),
         Command::Publish => client::run(publish::run(&settings, matches)),
         Command::Subscribe => client::run(subscribe::run(&settings, matches)),

@@ -30,6 +30,8 @@ pub struct Keys {
     pub internal: ServiceTokens,
     /// What a gateway alone shows the core; `None`: there is nothing to sign with.
     pub service: Option<ServiceTokens>,
+    /// What a core shows its peers; `None`: there is nothing to sign with.
+    pub peers: Option<ServiceTokens>,
     /// What `dev` signs the tokens of its demo page with; `None`: there is no demo.
     pub demo: Option<Issuer>,
 }
@@ -74,8 +76,11 @@ impl Keys {
         for path in settings.paths("jwt-public-key-file") {
             keys.extend(wrong.note(public_key(path))?);
         }
-        let token = settings.path("core-token-file").map(core_token);
-        let token = wrong.note(token.transpose())?.flatten();
+        let mut token = |setting| {
+            let token = settings.path(setting).map(|path| token_of(setting, path));
+            Ok::<_, Failure>(wrong.note(token.transpose())?.flatten())
+        };
+        let (token, peer_token) = (token("core-token-file")?, token("peer-token-file")?);
         wrong.into_result()?;
 
         for secret in &secrets {
@@ -94,6 +99,14 @@ impl Keys {
             (None, Some(secret)) => Some(issued(trimmed(secret))?),
             (None, None) => None,
         };
+        let peers = match (peer_token, secrets.first()) {
+            (Some(token), _) => Some(ServiceTokens::fixed(token)),
+            (None, Some(secret)) => {
+                let key = SigningKey::from_secret(trimmed(secret)).map_err(secret_refused)?;
+                Some(ServiceTokens::for_peers(Issuer::new(key, &rules)))
+            }
+            (None, None) => None,
+        };
         let internal: Vec<u8> = random()?;
         let verifier = Verifier::new(keys.clone(), rules.clone());
         keys.push(VerifyingKey::from_secret(&internal).map_err(secret_refused)?);
@@ -102,6 +115,7 @@ impl Keys {
             internal: issued(&internal)?,
             core_verifier: Arc::new(Verifier::new(keys, rules)),
             service,
+            peers,
             demo: None,
         })
     }
@@ -143,9 +157,9 @@ fn public_key(path: &Path) -> Result<VerifyingKey, Failure> {
     })
 }
 
-fn core_token(path: &Path) -> Result<String, Failure> {
-    let token = String::from_utf8(read("core-token-file", path)?)
-        .map_err(|_| Failure::Usage(format!("--core-token-file {}: not text", path.display())))?;
+fn token_of(setting: &str, path: &Path) -> Result<String, Failure> {
+    let token = String::from_utf8(read(setting, path)?)
+        .map_err(|_| Failure::Usage(format!("--{setting} {}: not text", path.display())))?;
     Ok(token.trim().to_owned())
 }
 

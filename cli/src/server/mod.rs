@@ -3,7 +3,7 @@
 
 mod admin;
 pub mod keys;
-mod parts;
+pub mod parts;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -125,8 +125,9 @@ async fn serve(
     let core = match command.has_core() {
         true => {
             let settings = parts::core(settings);
+            let peers = keys.peers.clone();
             let opened = tokio::task::spawn_blocking(move || {
-                let opened = Core::open(settings, &mut registry);
+                let opened = Core::open(settings, peers.as_ref(), &mut registry);
                 (opened, registry)
             });
             let (opened, with_core) = opened.await.map_err(Failure::other)?;

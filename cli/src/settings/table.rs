@@ -24,14 +24,16 @@ pub enum Command {
     History,
     /// Marks notifications.
     Read,
+    /// Makes a shared log of a data directory.
+    Migrate,
 }
 
-use Command::{Core, Dev, Gateway, History, Publish, Read, Serve, Subscribe, Token};
+use Command::{Core, Dev, Gateway, History, Migrate, Publish, Read, Serve, Subscribe, Token};
 
 impl Command {
     /// All, in the order in which help shows them.
     pub const ALL: &'static [Self] = &[
-        Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read,
+        Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read, Migrate,
     ];
 
     /// As it is typed.
@@ -47,6 +49,7 @@ impl Command {
             Subscribe => "subscribe",
             History => "history",
             Read => "read",
+            Migrate => "migrate",
         }
     }
 
@@ -65,11 +68,14 @@ impl Command {
 
 const SERVERS: &[Command] = &[Serve, Core, Gateway, Dev];
 const CORES: &[Command] = &[Serve, Core, Dev];
+const LOGS: &[Command] = &[Serve, Core, Dev, Migrate];
 const GATEWAYS: &[Command] = &[Serve, Gateway, Dev];
 const CLIENTS: &[Command] = &[Publish, Subscribe, History, Read];
 const CALLERS: &[Command] = &[Gateway, Publish, Subscribe, History, Read];
 const SIGNERS: &[Command] = Command::ALL;
-const DATA: &[Command] = &[Serve, Core, Dev, Token, Publish, Subscribe, History, Read];
+const DATA: &[Command] = &[
+    Serve, Core, Dev, Token, Publish, Subscribe, History, Read, Migrate,
+];
 
 /// One setting.
 #[derive(Debug)]
@@ -258,38 +264,43 @@ pub static TABLE: &[Setting] = &[
         .of(STORE, CORES)
         .default("67108864"),
     Setting::new("log", "LOG", Kind::Choice(&["embedded", "nats", "rabbitmq"]), "Which log the core writes to: its own, or one that several cores share")
-        .of(LOG, CORES)
+        .of(LOG, LOGS)
         .default("embedded"),
     Setting::new("log-url", "URL", Kind::LogUrl, "Where a shared log is: nats:// or tls:// for NATS, amqp:// or amqps:// for RabbitMQ; several: the next one is tried where one can't be reached")
-        .of(LOG, CORES)
+        .of(LOG, LOGS)
         .repeatable(),
     Setting::new("log-name", "NAME", Kind::Name, "The stream's or queue's name")
-        .of(LOG, CORES)
+        .of(LOG, LOGS)
         .default("mercurio"),
     Setting::new("log-user", "USER", Kind::Text { max: 256 }, "Who connects to the shared log")
-        .of(LOG, CORES),
+        .of(LOG, LOGS),
     Setting::new("log-password", "PASSWORD", Kind::Text { max: 1024 }, "The password of --log-user")
-        .of(LOG, CORES)
+        .of(LOG, LOGS)
         .secret()
         .without_flag(),
     Setting::new("log-credentials-file", "FILE", Kind::Path, "NATS: a credentials file, with a JWT and its seed")
-        .of(LOG, CORES),
+        .of(LOG, LOGS),
     Setting::new("log-ca-file", "FILE", Kind::Path, "A PEM file with who signed the shared log's certificate; unset: whom the system trusts")
-        .of(LOG, CORES),
+        .of(LOG, LOGS),
     Setting::new("log-cert-file", "FILE", Kind::Path, "NATS: a PEM file with the certificate that the core shows; needs --log-key-file")
-        .of(LOG, CORES),
+        .of(LOG, LOGS),
     Setting::new("log-key-file", "FILE", Kind::Path, "NATS: a PEM file with its key")
-        .of(LOG, CORES),
+        .of(LOG, LOGS),
     Setting::new("log-replicas", "N", Kind::number(1, 7), "Copies that the shared log keeps; a log with fewer is refused")
-        .of(LOG, CORES)
+        .of(LOG, LOGS)
         .default("1"),
     Setting::new("log-max-age", "TIME", Kind::duration("1m", "36500d"), "How long a shared log keeps what was appended, set when it is created; unset: for ever")
-        .of(LOG, CORES),
+        .of(LOG, LOGS),
     Setting::new("log-wait", "TIME", Kind::duration("100ms", "5m"), "How long a write waits for the log before it is refused; an election of JetStream takes up to 9 s")
-        .of(LOG, CORES)
+        .of(LOG, LOGS)
         .default("15s"),
-    Setting::new("log-lag", "TIME", Kind::duration("100ms", "1h"), "How long this core may be behind a shared log before it says that it is not ready")
+    Setting::new("peer-url", "URL", Kind::CoreUrl, "A core of the same shared log, from which a new one is filled where the log no longer reaches back to its beginning")
         .of(LOG, CORES)
+        .repeatable(),
+    Setting::new("peer-token-file", "FILE", Kind::Path, "The token that is shown to --peer-url, with the scope notifications:admin; needed where there is only a public key")
+        .of(LOG, CORES),
+    Setting::new("log-lag", "TIME", Kind::duration("100ms", "1h"), "How long this core may be behind a shared log before it says that it is not ready")
+        .of(LOG, LOGS)
         .default("10s"),
     Setting::new("data-max-bytes", "BYTES", Kind::number(1, 16 * MIB), "Bytes of a notification's data")
         .of(LIMITS, SERVERS)

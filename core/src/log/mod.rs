@@ -79,12 +79,12 @@ pub enum LogError {
     Refused(String),
 }
 
-/// What a core is told that has nothing of what the log's sequences begin behind.
+/// What a new core is told that can't be filled from the log alone.
 pub(crate) fn needs_snapshot(log: &LogId) -> LogError {
     LogError::Refused(format!(
-        "the log was moved here from a store with entries up to {}, which this core has not: start \
-         with a `--peer-url`, from which it is filled",
-        log.base
+        "the log {} does not reach back to its beginning, so this new core can't be filled from it \
+         alone: start it with a `--peer-url`, a core of the same log that it copies from first",
+        log.id
     ))
 }
 

@@ -92,14 +92,15 @@ pub(super) fn bind(dir: &Path, log: &LogId) -> Result<(), StoreError> {
 
 /// The refusal of data that is of another log than it is wanted for.
 pub(super) fn other_log(dir: &Path, found: Option<&LogId>, wanted: Option<&LogId>) -> StoreError {
-    let name = |log: Option<&LogId>| match log {
-        Some(log) => format!("the shared log {}", log.id),
-        None => "a log of its own".into(),
-    };
+    let name = |log: &LogId| format!("the shared log {}", log.id);
     StoreError::OtherLog {
         dir: dir.to_owned(),
-        found: name(found),
-        wanted: name(wanted),
+        found: found.map_or("a log of its own".into(), name),
+        wanted: match (found, wanted) {
+            (_, Some(log)) => name(log),
+            (Some(_), None) => "a log of its own".into(),
+            (None, None) => "a shared one".into(),
+        },
         advice: match (found, wanted) {
             (Some(_), None) => "start with the `--log` that it was started with before",
             (None, _) => "`mercurio migrate` makes a shared log of it; or take another directory",

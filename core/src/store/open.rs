@@ -51,6 +51,41 @@ impl Store {
         data_dir::bound_to(dir)
     }
 
+    /// A data directory without a shared log must have nothing that is not of one.
+    ///
+    /// # Errors
+    /// It has entries of its own, or can't be opened.
+    pub(crate) fn refuse_own_data(
+        dir: &Path,
+        settings: StoreSettings,
+        retention: Retention,
+    ) -> Result<(), StoreError> {
+        let is_new = !dir.join("segments").exists();
+        if is_new || Self::open(dir, settings, retention)?.last_sequence() == 0 {
+            return Ok(());
+        }
+        Err(data_dir::other_log(dir, None, None))
+    }
+
+    /// From now on what is stored is the beginning of a shared log, which is still to be made. The
+    /// same one, where it was handed over before.
+    ///
+    /// # Errors
+    /// The directory can't be opened.
+    pub(crate) fn hand_over(
+        dir: &Path,
+        settings: StoreSettings,
+        retention: Retention,
+    ) -> Result<LogId, StoreError> {
+        if let Some(log) = data_dir::bound_to(dir)? {
+            return Ok(log);
+        }
+        let store = Self::open(dir, settings, retention)?;
+        let log = LogId::new(store.last_sequence());
+        data_dir::bind(dir, &log)?;
+        Ok(log)
+    }
+
     fn open_for(
         dir: &Path,
         settings: StoreSettings,

@@ -82,7 +82,7 @@ impl TestCore {
         };
         let (core, registry) = tokio::task::spawn_blocking(|| {
             let mut registry = Registry::default();
-            let core = Core::open(settings, &mut registry).unwrap();
+            let core = Core::open(settings, None, &mut registry).unwrap();
             (core, registry)
         })
         .await

@@ -1,15 +1,9 @@
 //! A log that is not what it was, or not what was asked for, is refused, and says so.
 
-use async_nats::jetstream::{self, stream};
+use async_nats::jetstream::stream;
 use tonic::Code;
 
 use super::*;
-
-/// What an operator does with tools of NATS.
-async fn operator(nats: &Nats) -> jetstream::Context {
-    let address = format!("nats://{}", nats.addresses()[0]);
-    jetstream::new(async_nats::connect(address).await.expect("connect"))
-}
 
 fn engine(nats: &Nats) -> Setup {
     Setup::core().args(nats.args())
@@ -74,16 +68,13 @@ async fn a_log_that_no_longer_reaches_back_is_refused() {
         publish_surely(&cores[0].service_api(), &ledger, request(0, n)).await;
     }
     // Gone before the other one saw it.
-    let jetstream = operator(&nats).await;
-    let stream = jetstream.get_stream("mercurio").await.unwrap();
-    let mut config = stream.cached_info().config.clone();
-    config.max_messages = 4;
-    jetstream.update_stream(config).await.unwrap();
+    let nats = Engine::Nats(nats);
+    nats.drop_all_but(4).await;
     let (_, said) = cores[1].setup.refused().await;
     assert!(said.contains("what is between them is gone"), "{said}");
     assert!(said.contains("--peer-url"), "{said}");
     // A new one can't be filled from the log alone.
-    let (_, said) = engine(&nats).refused().await;
+    let (_, said) = nats.setup().refused().await;
     assert!(said.contains("--peer-url"), "{said}");
     // The first one needs nothing of what is gone.
     cores[0].restart().await;
@@ -97,7 +88,7 @@ async fn an_entry_of_a_newer_version_stops_applying_and_not_reading() {
     let core = engine(&nats).start().await;
     ready(&core).await;
     let ledger = fill(&core, 5).await;
-    let jetstream = operator(&nats).await;
+    let jetstream = nats.operator().await;
     // What is none of ours is passed over.
     let junk = jetstream
         .publish("mercurio.log", "hello".into())
@@ -145,7 +136,7 @@ async fn a_log_that_keeps_less_than_was_asked_for_is_refused() {
         "{said}"
     );
 
-    let jetstream = operator(&nats).await;
+    let jetstream = nats.operator().await;
     let config = |name: &str| stream::Config {
         name: name.into(),
         subjects: vec![format!("{name}.log")],

@@ -4,11 +4,15 @@
 //! |---|---|
 //! | `agree` | every core has the same, whoever published and marked where |
 //! | `away` | the log's servers go away and come back |
+//! | `chaos` | everything fails in turn, under load |
+//! | `moving` | a new core filled from a peer; a store of its own made a shared log |
 //! | `mistakes` | a log that is not what it was is refused |
 
 mod agree;
 mod away;
+mod chaos;
 mod mistakes;
+mod moving;
 
 use mercurio_proto::v1::{PublishRequest, subscribe_response};
 use mercurio_tests::{
