@@ -1,6 +1,7 @@
 //! The benchmark: real `mercurio` processes, real streams, events at a fixed rate; the same load on
 //! nchan and on bare `write(2)` calls, interleaved. What it measures and how: `bench/README.md`.
 
+mod cluster;
 mod floor;
 mod gateways;
 mod load;

@@ -17,6 +17,8 @@ use crate::{
 /// Recipients of one publish while the store is filled.
 const AUDIENCE: u64 = 100;
 
+const NO_ARGUMENTS: &[&str] = &[];
+
 pub fn run(quick: bool, report: &mut Report) {
     // Pages read.
     let count = if quick { 200 } else { 2_000 };
@@ -33,7 +35,7 @@ pub fn run(quick: bool, report: &mut Report) {
         let home = TempDir::new().expect("a temporary directory");
         let data = home.path().join("data");
         {
-            let target = Target::start_on(Kind::Serve, &data, &[]);
+            let target = Target::start_on(Kind::Serve, &data, NO_ARGUMENTS);
             let begin = Instant::now();
             runtime.block_on(fill(&target, *stored, *users));
             eprintln!(
@@ -42,7 +44,7 @@ pub fn run(quick: bool, report: &mut Report) {
             );
         }
         let begin = Instant::now();
-        let mut target = Target::start_on(Kind::Serve, &data, &[]);
+        let mut target = Target::start_on(Kind::Serve, &data, NO_ARGUMENTS);
         let start = begin.elapsed();
         let fresh = target.pss();
         until_it_rests(&target);

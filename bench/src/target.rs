@@ -1,6 +1,7 @@
 //! What is measured: Mercurio as one process or apart, nchan, and the floor.
 
 use std::{
+    ffi::OsStr,
     fs,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
@@ -65,11 +66,11 @@ impl Target {
     pub fn start(kind: Kind) -> Self {
         let home = TempDir::new().expect("a temporary directory");
         let data = home.path().join("data");
-        Self::on(kind, home, &data, &[])
+        Self::on::<&str>(kind, home, &data, &[])
     }
 
     /// Starts it with this data directory.
-    pub fn start_on(kind: Kind, data: &Path, arguments: &[&str]) -> Self {
+    pub fn start_on<S: AsRef<OsStr>>(kind: Kind, data: &Path, arguments: &[S]) -> Self {
         Self::on(
             kind,
             TempDir::new().expect("a temporary directory"),
@@ -78,7 +79,7 @@ impl Target {
         )
     }
 
-    fn on(kind: Kind, home: TempDir, data: &Path, arguments: &[&str]) -> Self {
+    fn on<S: AsRef<OsStr>>(kind: Kind, home: TempDir, data: &Path, arguments: &[S]) -> Self {
         let secret = "a secret of the benchmark, 32 bytes and more";
         fs::write(home.path().join(KEY), secret).expect("write the key");
         let issuer = Issuer::new(
@@ -139,6 +140,18 @@ impl Target {
         let (server, _) = Server::start("gateway", &mut gateway, "relay is open");
         self.servers.push(server);
         http
+    }
+
+    /// Starts one more core, on the log that these arguments name.
+    pub fn add_core(&mut self, arguments: &[String]) {
+        let data = self
+            .home
+            .path()
+            .join(format!("data-{}", self.servers.len()));
+        let mut core = mercurio(self.home.path(), "core");
+        core.args(["--grpc-addr", "127.0.0.1:0"]).args(arguments);
+        let (server, _) = Server::start("core", core.arg("--data-dir").arg(data), READY);
+        self.servers.push(server);
     }
 
     /// The request that opens a user's stream. Where there are channels, it is of these.
@@ -204,6 +217,9 @@ impl Target {
 }
 
 const KEY: &str = "key";
+
+/// What a core on a shared log says once it has caught up.
+const READY: &str = "readiness changed";
 
 /// The service, with its own settings alone: none of the environment, no `.env`.
 fn mercurio(home: &Path, command: &str) -> Command {

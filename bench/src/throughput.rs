@@ -22,30 +22,51 @@ const SHARE: usize = 64;
 
 pub fn run(quick: bool, report: &mut Report) {
     let time = Duration::from_millis(if quick { 500 } else { 5_000 });
+    for publishers in [1, 64, 1_024] {
+        let disk = syncs(time / 2);
+        let mut target = Target::start(Kind::Serve);
+        let measured = measure(&target, publishers, time);
+        report.check_alive(&mut target);
+        if measured.rate == 0.0 {
+            report.fail(format!("{publishers} publishers: nothing was acknowledged"));
+        }
+        report.row(
+            Row::new(&format!("{publishers} publishers"))
+                .with("acknowledged/s", measured.rate)
+                .with("disk syncs/s", disk)
+                .with("÷ syncs", measured.rate / disk)
+                .with("p50 ms", measured.p50)
+                .with("p99 ms", measured.p99)
+                .with("CPU µs each", measured.cpu),
+        );
+    }
+}
+
+/// What publishing did.
+pub struct Measured {
+    /// Acknowledged a second.
+    pub rate: f64,
+    /// Milliseconds from the call to its answer.
+    pub p50: f64,
+    pub p99: f64,
+    /// Microseconds of the servers' CPU time for each.
+    pub cpu: f64,
+}
+
+/// Publishes as fast as so many publishers can, one after the other each.
+pub fn measure(target: &Target, publishers: usize, time: Duration) -> Measured {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime");
-    for publishers in [1, 64, 1_024] {
-        let disk = syncs(time / 2);
-        let mut target = Target::start(Kind::Serve);
-        let cpu = target.cpu();
-        let (count, seen) = runtime.block_on(publish(&target, publishers, time));
-        let cpu = target.cpu_of_all_since(&cpu);
-        report.check_alive(&mut target);
-        if count == 0 {
-            report.fail(format!("{publishers} publishers: nothing was acknowledged"));
-        }
-        let rate = count as f64 / time.as_secs_f64();
-        report.row(
-            Row::new(&format!("{publishers} publishers"))
-                .with("acknowledged/s", rate)
-                .with("disk syncs/s", disk)
-                .with("÷ syncs", rate / disk)
-                .with("p50 ms", seen.value_at_quantile(0.5) as f64 / 1e6)
-                .with("p99 ms", seen.value_at_quantile(0.99) as f64 / 1e6)
-                .with("CPU µs each", micros(cpu) / count.max(1) as f64),
-        );
+    let cpu = target.cpu();
+    let (count, seen) = runtime.block_on(publish(target, publishers, time));
+    let cpu = target.cpu_of_all_since(&cpu);
+    Measured {
+        rate: count as f64 / time.as_secs_f64(),
+        p50: seen.value_at_quantile(0.5) as f64 / 1e6,
+        p99: seen.value_at_quantile(0.99) as f64 / 1e6,
+        cpu: micros(cpu) / count.max(1) as f64,
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::ValueEnum as _;
 
 use crate::{
-    gateways,
+    cluster, gateways,
     load::{self, Load, Outcome},
     publisher::To,
     report::Report,
@@ -28,10 +28,11 @@ pub enum Workload {
     Publish,
     Stored,
     Gateways,
+    Cluster,
 }
 
 impl Workload {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Broadcast1k,
         Self::Broadcast10k,
         Self::Scale,
@@ -43,6 +44,7 @@ impl Workload {
         Self::Publish,
         Self::Stored,
         Self::Gateways,
+        Self::Cluster,
     ];
 
     pub fn title(self) -> &'static str {
@@ -60,6 +62,7 @@ impl Workload {
             Self::Publish => "Durable publishing",
             Self::Stored => "What is stored: start, memory, history",
             Self::Gateways => "Gateways on one core",
+            Self::Cluster => "Logs that cores share",
         }
     }
 
@@ -97,6 +100,7 @@ impl Workload {
             Self::Publish => return throughput::run(quick, report),
             Self::Stored => return stored::run(quick, report),
             Self::Gateways => return gateways::run(quick, report),
+            Self::Cluster => return cluster::run(quick, report),
         };
         rounds_of(self.title(), &shrunk(load, quick), kinds, rounds, report);
     }
