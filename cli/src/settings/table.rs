@@ -24,14 +24,23 @@ pub enum Command {
     History,
     /// Marks notifications.
     Read,
+    /// Copies all that a core has.
+    Backup,
+    /// Makes a data directory of a backup.
+    Restore,
+    /// Checks a data directory.
+    Verify,
 }
 
-use Command::{Core, Dev, Gateway, History, Publish, Read, Serve, Subscribe, Token};
+use Command::{
+    Backup, Core, Dev, Gateway, History, Publish, Read, Restore, Serve, Subscribe, Token, Verify,
+};
 
 impl Command {
     /// All, in the order in which help shows them.
     pub const ALL: &'static [Self] = &[
-        Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read,
+        Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read, Backup, Restore,
+        Verify,
     ];
 
     /// As it is typed.
@@ -47,6 +56,9 @@ impl Command {
             Subscribe => "subscribe",
             History => "history",
             Read => "read",
+            Backup => "backup",
+            Restore => "restore",
+            Verify => "verify",
         }
     }
 
@@ -66,10 +78,14 @@ impl Command {
 const SERVERS: &[Command] = &[Serve, Core, Gateway, Dev];
 const CORES: &[Command] = &[Serve, Core, Dev];
 const GATEWAYS: &[Command] = &[Serve, Gateway, Dev];
-const CLIENTS: &[Command] = &[Publish, Subscribe, History, Read];
-const CALLERS: &[Command] = &[Gateway, Publish, Subscribe, History, Read];
-const SIGNERS: &[Command] = Command::ALL;
-const DATA: &[Command] = &[Serve, Core, Dev, Token, Publish, Subscribe, History, Read];
+const CLIENTS: &[Command] = &[Publish, Subscribe, History, Read, Backup];
+const CALLERS: &[Command] = &[Gateway, Publish, Subscribe, History, Read, Backup];
+const SIGNERS: &[Command] = &[
+    Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read, Backup,
+];
+const DATA: &[Command] = &[
+    Serve, Core, Dev, Token, Publish, Subscribe, History, Read, Backup, Restore, Verify,
+];
 
 /// One setting.
 #[derive(Debug)]
@@ -255,6 +271,9 @@ pub static TABLE: &[Setting] = &[
     Setting::new("record-cache-bytes", "BYTES", Kind::number(MIB, TIB), "Cache for the index of the older segments")
         .of(STORE, CORES)
         .default("67108864"),
+    Setting::new("snapshot-idle", "TIME", Kind::duration("100ms", "1d"), "How long a snapshot that a backup or another core began is kept when it is not read")
+        .of(STORE, CORES)
+        .default("10m"),
     Setting::new("data-max-bytes", "BYTES", Kind::number(1, 16 * MIB), "Bytes of a notification's data")
         .of(LIMITS, SERVERS)
         .default("65536"),
