@@ -18,7 +18,7 @@ mod manifest;
 mod restore;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::{fs::File, io, path::Path, sync::Arc};
 

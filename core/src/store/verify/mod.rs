@@ -6,6 +6,9 @@
 
 mod segment;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 
 use crate::{entry::Sequence, log::LogId};
