@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 
 use crate::{
     entry::RECIPIENT_ID_MAX,
+    log::LogSettings,
     store::{Retention, StoreSettings},
     topic::TOPIC_MAX,
     writer::WriterSettings,
@@ -21,6 +22,8 @@ pub struct CoreSettings {
     pub retention: Retention,
     /// How the store uses its machine.
     pub store: StoreSettings,
+    /// Which log is written to and applied.
+    pub log: LogSettings,
     /// Bounds of the writer.
     pub writer: WriterSettings,
     /// Bounds of what waits for live readers.
@@ -39,6 +42,7 @@ impl Default for CoreSettings {
             limits: Limits::default(),
             retention: Retention::default(),
             store: StoreSettings::default(),
+            log: LogSettings::default(),
             writer: WriterSettings::default(),
             hub: HubSettings::default(),
             transport: Transport::default(),

@@ -163,6 +163,7 @@ async fn serve(
     let admin = tokio::spawn(admin::serve(
         admin,
         registry,
+        core.as_ref().map(Core::log_status),
         shutdown.clone(),
         admin_ends.clone(),
     ));

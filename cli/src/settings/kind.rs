@@ -37,6 +37,10 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// `http://HOST[:PORT]`.
     CoreUrl,
+    /// Where a NATS or RabbitMQ server is, without a user or password.
+    LogUrl,
+    /// Letters, digits, `-` and `_`.
+    Name,
     /// `http(s)://HOST[:PORT]`, as a browser writes it.
     Origin,
     /// The name of a cookie.
@@ -87,6 +91,8 @@ impl Kind {
             Self::Number { min, max } => format!("a whole number from {min} to {max}"),
             Self::Choice(choices) => choices.join(" or "),
             Self::CoreUrl => "http://HOST:PORT without a path, as in http://127.0.0.1:50051".to_owned(),
+            Self::LogUrl => "nats://, tls://, amqp:// or amqps:// and HOST:PORT, as in nats://127.0.0.1:4222, without a user or password (--log-user, MERCURIO_LOG_PASSWORD)".to_owned(),
+            Self::Name => "1 to 64 letters, digits, - or _".to_owned(),
             Self::Origin => {
                 "an origin as browsers send it, SCHEME://HOST[:PORT], as in https://app.example.org"
                     .to_owned()
@@ -133,6 +139,14 @@ impl Kind {
                 .contains(&text)
                 .then(|| Value::Text(text.to_owned())),
             Self::CoreUrl => is_origin(text, &["http"]).then(|| Value::Text(text.to_owned())),
+            Self::LogUrl => is_log_url(text).then(|| Value::Text(text.to_owned())),
+            Self::Name => {
+                let fits = (1..=64).contains(&text.len())
+                    && text
+                        .bytes()
+                        .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+                fits.then(|| Value::Text(text.to_owned()))
+            }
             Self::Origin => {
                 let fits = is_origin(text, &["http", "https"]) && !text.ends_with('/');
                 fits.then(|| Value::Text(text.to_ascii_lowercase()))
@@ -165,6 +179,18 @@ fn is_address(text: &str) -> bool {
         }
     };
     host_fits && port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok()
+}
+
+/// RabbitMQ's path is a virtual host.
+fn is_log_url(text: &str) -> bool {
+    let Ok(uri) = text.parse::<Uri>() else {
+        return false;
+    };
+    let is_amqp = matches!(uri.scheme_str(), Some("amqp" | "amqps"));
+    let is_bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
+    uri.host().is_some_and(|host| !host.is_empty())
+        && !text.contains('@')
+        && (is_amqp || is_bare && matches!(uri.scheme_str(), Some("nats" | "tls")))
 }
 
 fn is_origin(text: &str, schemes: &[&str]) -> bool {
@@ -203,6 +229,10 @@ mod tests {
             (Kind::Choice(&["text", "json"]), "json"),
             (Kind::CoreUrl, "http://core.internal:50051"),
             (Kind::CoreUrl, "http://[::1]:50051/"),
+            (Kind::LogUrl, "nats://127.0.0.1:4222"),
+            (Kind::LogUrl, "tls://nats.internal"),
+            (Kind::LogUrl, "amqps://rabbit.internal:5671/inbox"),
+            (Kind::Name, "mercurio-2_a"),
             (Kind::Origin, "https://app.example.org"),
             (Kind::Origin, "http://localhost:3000"),
             (Kind::CookieName, "__Host-session"),
@@ -238,6 +268,12 @@ mod tests {
             (Kind::CoreUrl, "core:50051"),
             (Kind::CoreUrl, "http://user:pw@core:50051"),
             (Kind::CoreUrl, "http://core:50051/v1"),
+            (Kind::LogUrl, "127.0.0.1:4222"),
+            (Kind::LogUrl, "http://127.0.0.1:4222"),
+            (Kind::LogUrl, "nats://user:pw@nats:4222"),
+            (Kind::LogUrl, "nats://nats:4222/x"),
+            (Kind::Name, ""),
+            (Kind::Name, "a.b"),
             (Kind::Origin, "https://app.example.org/"),
             (Kind::Origin, "app.example.org"),
             (Kind::Origin, "*"),

@@ -40,7 +40,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    entry::Sequence,
     hub::Hub,
+    log::LogStatus,
     metrics::Metrics,
     settings::{Limits, Transport},
     store::{Store, StoreError},
@@ -59,6 +61,7 @@ pub(crate) struct Context {
     pub store: Store,
     pub writer: Writer,
     pub hub: Arc<Hub>,
+    pub log: LogStatus,
     pub metrics: Arc<Metrics>,
     pub limits: Limits,
     pub transport: Transport,
@@ -102,6 +105,20 @@ impl Context {
                 "a read of the store ended: {error}"
             ))),
         }
+    }
+
+    /// Waits until this core has applied what a reader has seen of a log that cores share. A cursor
+    /// that is beyond the log's end is another log's, and not waited for.
+    async fn wait_for(&self, cursor: Sequence) -> Result<(), Refusal> {
+        let state = self.log.now();
+        if cursor <= state.sequence || !self.log.may_reach(cursor) {
+            return Ok(());
+        }
+        if self.log.reached(cursor, self.transport.read_wait).await {
+            return Ok(());
+        }
+        let sequence = self.log.now().sequence;
+        Err(Refusal::Lagging { cursor, sequence })
     }
 
     /// The status of a refusal; counts it, and logs what is our own fault.

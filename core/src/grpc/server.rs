@@ -24,6 +24,8 @@ use tower::{
 use tracing::Span;
 use uuid::Uuid;
 
+use crate::log::LogStatus;
+
 use super::{
     Context, ends::Ends, incoming, notifications::Notifications, relay::Relays,
     snapshots::Snapshots,
@@ -57,6 +59,7 @@ pub(crate) async fn serve(
 ) -> Result<(), ServeError> {
     let (cut, others_end) = (CancellationToken::new(), CancellationToken::new());
     let (health, router) = router(&context, &others_end).await?;
+    let following = tokio::spawn(follow(health.clone(), context.log.clone()));
     let connections = incoming::accept(
         listener,
         &context.transport,
@@ -68,6 +71,7 @@ pub(crate) async fn serve(
         let shutdown = shutdown.clone();
         async move {
             shutdown.cancelled().await;
+            following.abort();
             // Watchers are told before they are ended.
             set_serving(&health, false).await;
             others_end.cancel();
@@ -84,6 +88,21 @@ pub(crate) async fn serve(
         }
     }
     Ok(serving.await?)
+}
+
+/// Says that this core serves while it is caught up with its log.
+async fn follow(health: HealthReporter, log: LogStatus) {
+    let mut states = log.watch();
+    let mut is_ready = log.now().is_ready();
+    // Ends when the log's other holders have gone.
+    while states.changed().await.is_ok() {
+        let now_is = states.borrow_and_update().is_ready();
+        if now_is != is_ready {
+            is_ready = now_is;
+            tracing::info!(is_ready, "this core's readiness changed");
+            set_serving(&health, is_ready).await;
+        }
+    }
 }
 
 /// Waits until `patience` has passed since the shutdown began.
@@ -105,7 +124,7 @@ async fn router(
     let relays = RelayServiceServer::new(Relays(context.clone())).max_decoding_message_size(most);
     let snapshots = SnapshotServiceServer::new(Snapshots(context.clone()));
     let (health, health_service) = tonic_health::server::health_reporter();
-    set_serving(&health, true).await;
+    set_serving(&health, context.log.now().is_ready()).await;
     // Older clients (grpcurl before 1.8.8) ask for v1alpha.
     let reflection = || {
         tonic_reflection::server::Builder::configure()

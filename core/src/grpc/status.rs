@@ -8,7 +8,7 @@ use thiserror::Error;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::{store::StoreError, writer::WriteError};
+use crate::{entry::Sequence, store::StoreError, writer::WriteError};
 
 use super::validate::Violations;
 
@@ -37,6 +37,14 @@ pub(super) enum Refusal {
     TooManyStreams { what: &'static str, limit: usize },
     #[error("{reads} reads of the store are under way already; try again")]
     ReadsBusy { reads: usize },
+    #[error(
+        "this core has applied the log up to {sequence}, and the cursor {cursor} is ahead of it: \
+         try again, or another core"
+    )]
+    Lagging {
+        cursor: Sequence,
+        sequence: Sequence,
+    },
     #[error("{0}")]
     Write(#[from] WriteError),
     #[error("the store can't be read: {0}")]
@@ -61,6 +69,9 @@ impl Refusal {
             Self::ReadsBusy { .. } | Self::Write(WriteError::Busy { .. }) => "STORE_BUSY",
             Self::Write(WriteError::DiskFull { .. }) => "STORE_FULL",
             Self::Write(WriteError::Failed(_)) | Self::Store(_) => "STORE_FAILED",
+            Self::Write(WriteError::LogAway { .. }) => "LOG_AWAY",
+            Self::Write(WriteError::LogHalted(_)) => "LOG_HALTED",
+            Self::Lagging { .. } => "LAGGING",
             Self::Write(WriteError::ShuttingDown) | Self::ShuttingDown => "SHUTTING_DOWN",
             Self::Internal(_) => "INTERNAL",
         }
@@ -76,9 +87,12 @@ impl Refusal {
                 Code::ResourceExhausted
             }
             Self::Store(error) if error.is_damage() => Code::DataLoss,
-            Self::ReadsBusy { .. } | Self::Write(_) | Self::Store(_) | Self::ShuttingDown => {
-                Code::Unavailable
-            }
+            Self::Write(WriteError::LogHalted(_)) => Code::FailedPrecondition,
+            Self::ReadsBusy { .. }
+            | Self::Lagging { .. }
+            | Self::Write(_)
+            | Self::Store(_)
+            | Self::ShuttingDown => Code::Unavailable,
             Self::Internal(_) => Code::Internal,
         }
     }
@@ -90,6 +104,9 @@ impl Refusal {
                 Some(Duration::from_millis(100))
             }
             Self::Write(WriteError::Failed(_) | WriteError::ShuttingDown) | Self::ShuttingDown => {
+                Some(Duration::from_secs(1))
+            }
+            Self::Lagging { .. } | Self::Write(WriteError::LogAway { .. }) => {
                 Some(Duration::from_secs(1))
             }
             Self::TooManyStreams { .. } => Some(Duration::from_secs(5)),
@@ -117,7 +134,13 @@ impl Refusal {
             self,
             Self::ReadsBusy { .. }
                 | Self::TooManyStreams { .. }
-                | Self::Write(WriteError::Busy { .. } | WriteError::DiskFull { .. })
+                | Self::Lagging { .. }
+                | Self::Write(
+                    WriteError::Busy { .. }
+                        | WriteError::DiskFull { .. }
+                        | WriteError::LogAway { .. }
+                        | WriteError::LogHalted(_)
+                )
         )
     }
 

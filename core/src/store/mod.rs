@@ -59,7 +59,7 @@ use crate::entry::{Millis, Sequence};
 
 pub use batch::{Batch, Outcome};
 pub use error::StoreError;
-pub(crate) use journal::Appender;
+pub(crate) use journal::{Appender, LogEntry};
 pub use read::{FeedLimit, FeedPage, HistoryPage, HistoryQuery, Opening, StatusFilter};
 pub use snapshot::{Cut, Import, Incoming, Manifest, ManifestFile, Snapshot, restore};
 pub use verify::{Report, verify};

@@ -43,6 +43,14 @@ impl Store {
         Self::open_for(dir, settings, retention, Some(log))
     }
 
+    /// The shared log that a data directory's data is of. `None`: of none, or there is no data.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn bound_to(dir: &Path) -> Result<Option<LogId>, StoreError> {
+        data_dir::bound_to(dir)
+    }
+
     fn open_for(
         dir: &Path,
         settings: StoreSettings,
