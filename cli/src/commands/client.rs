@@ -36,7 +36,7 @@ pub fn run(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Fai
 
 /// Connects to the first core that answers.
 pub async fn connect(settings: &Settings) -> Result<Client, Failure> {
-    let bearer = Bearer::new(&token(settings)?)?;
+    let bearer = Bearer::new(&token(settings, &[SCOPE_ANY, SCOPE_PUBLISH])?)?;
     let mut last = Failure::Usage("--core-url: none is given".into());
     for url in settings.texts("core-url") {
         let endpoint = Endpoint::from_shared(url.clone())
@@ -58,8 +58,9 @@ pub async fn connect(settings: &Settings) -> Result<Client, Failure> {
     Err(last)
 }
 
-/// The token to call with: given, or made from the secret, or from the key of `mercurio dev`.
-fn token(settings: &Settings) -> Result<String, Failure> {
+/// The token to call with: given, or made with these scopes from the secret, or from the key of
+/// `mercurio dev`.
+pub fn token(settings: &Settings, scopes: &[&str]) -> Result<String, Failure> {
     if let Some(token) = settings.text("token") {
         return Ok(token.to_owned());
     }
@@ -70,9 +71,8 @@ fn token(settings: &Settings) -> Result<String, Failure> {
     }
     let key = keys::signing_or_dev(settings)?;
     let issuer = Issuer::new(key, &keys::rules(settings)?);
-    let scopes = [SCOPE_ANY, SCOPE_PUBLISH];
     issuer
-        .issue("mercurio-cli", &scopes, Duration::from_secs(24 * 3600))
+        .issue("mercurio-cli", scopes, Duration::from_secs(24 * 3600))
         .map_err(Failure::other)
 }
 

@@ -1,14 +1,17 @@
 //! The commands: what each takes, and which function runs it.
 
+mod backup;
 mod client;
 mod dev;
 mod history;
 mod migrate;
 mod publish;
 mod read;
+mod restore;
 mod serve;
 mod subscribe;
 mod token;
+mod verify;
 
 use std::ffi::OsString;
 
@@ -90,6 +93,20 @@ fn subcommand(command: Command) -> Clap {
             read::arguments(clap),
             "mercurio read --recipient alice 17 18",
         ),
+        Command::Backup => (
+            backup::arguments(clap),
+            "mercurio backup --jwt-secret-file key /backups/today",
+        ),
+        Command::Restore => (
+            restore::arguments(clap),
+            "mercurio restore /backups/today --data-dir /var/lib/mercurio",
+        ),
+        Command::Verify => (
+            clap.about(
+                "Checks all that a data directory or a backup holds; no service may run on it",
+            ),
+            "mercurio verify --data-dir /backups/today",
+        ),
     };
     settings::flags(command, clap).after_help(format!("Example:\n  {example}\n\n{EXIT_CODES}"))
 }
@@ -116,6 +133,9 @@ pub fn run(matches: &ArgMatches) -> Result<(), Failure> {
         Command::Subscribe => client::run(subscribe::run(&settings, matches)),
         Command::History => client::run(history::run(&settings, matches)),
         Command::Read => client::run(read::run(&settings, matches)),
+        Command::Backup => client::run(backup::run(&settings, matches)),
+        Command::Restore => restore::run(&settings, matches),
+        Command::Verify => verify::run(&settings),
     }
 }
 

@@ -23,7 +23,9 @@ pub fn arguments(command: Command) -> Command {
                 .long("scope")
                 .value_name("S")
                 .action(ArgAction::Append)
-                .help("notifications:publish, notifications:any; again for more"),
+                .help(
+                    "notifications:publish, notifications:any, notifications:admin; again for more",
+                ),
         )
         .arg(
             Arg::new("ttl")

@@ -57,6 +57,10 @@ pub fn core(settings: &Settings) -> CoreSettings {
         &mut core.transport.connections,
         settings.size("grpc-connections-max"),
     );
+    put(
+        &mut core.transport.snapshot_idle,
+        settings.duration("snapshot-idle"),
+    );
     if let Some(interval) = settings.duration("grpc-keepalive") {
         core.transport.keepalive_interval = interval;
         core.transport.keepalive_timeout = interval / 2;

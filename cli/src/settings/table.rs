@@ -26,14 +26,24 @@ pub enum Command {
     Read,
     /// Makes a shared log of a data directory.
     Migrate,
+    /// Copies all that a core has.
+    Backup,
+    /// Makes a data directory of a backup.
+    Restore,
+    /// Checks a data directory.
+    Verify,
 }
 
-use Command::{Core, Dev, Gateway, History, Migrate, Publish, Read, Serve, Subscribe, Token};
+use Command::{
+    Backup, Core, Dev, Gateway, History, Migrate, Publish, Read, Restore, Serve, Subscribe, Token,
+    Verify,
+};
 
 impl Command {
     /// All, in the order in which help shows them.
     pub const ALL: &'static [Self] = &[
-        Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read, Migrate,
+        Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read, Backup, Restore,
+        Verify, Migrate,
     ];
 
     /// As it is typed.
@@ -50,6 +60,9 @@ impl Command {
             History => "history",
             Read => "read",
             Migrate => "migrate",
+            Backup => "backup",
+            Restore => "restore",
+            Verify => "verify",
         }
     }
 
@@ -70,11 +83,13 @@ const SERVERS: &[Command] = &[Serve, Core, Gateway, Dev];
 const CORES: &[Command] = &[Serve, Core, Dev];
 const LOGS: &[Command] = &[Serve, Core, Dev, Migrate];
 const GATEWAYS: &[Command] = &[Serve, Gateway, Dev];
-const CLIENTS: &[Command] = &[Publish, Subscribe, History, Read];
-const CALLERS: &[Command] = &[Gateway, Publish, Subscribe, History, Read];
-const SIGNERS: &[Command] = Command::ALL;
+const CLIENTS: &[Command] = &[Publish, Subscribe, History, Read, Backup];
+const CALLERS: &[Command] = &[Gateway, Publish, Subscribe, History, Read, Backup];
+const SIGNERS: &[Command] = &[
+    Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read, Backup,
+];
 const DATA: &[Command] = &[
-    Serve, Core, Dev, Token, Publish, Subscribe, History, Read, Migrate,
+    Serve, Core, Dev, Token, Publish, Subscribe, History, Read, Backup, Restore, Verify, Migrate,
 ];
 
 /// One setting.
@@ -263,6 +278,9 @@ pub static TABLE: &[Setting] = &[
     Setting::new("record-cache-bytes", "BYTES", Kind::number(MIB, TIB), "Cache for the index of the older segments")
         .of(STORE, CORES)
         .default("67108864"),
+    Setting::new("snapshot-idle", "TIME", Kind::duration("100ms", "1d"), "How long a snapshot that a backup or another core began is kept when it is not read")
+        .of(STORE, CORES)
+        .default("10m"),
     Setting::new("log", "LOG", Kind::Choice(&["embedded", "nats", "rabbitmq"]), "Which log the core writes to: its own, or one that several cores share")
         .of(LOG, LOGS)
         .default("embedded"),

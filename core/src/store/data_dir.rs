@@ -21,7 +21,7 @@ use rustix::fs::{FlockOperation, flock};
 use crate::log::LogId;
 
 use super::{
-    StoreError,
+    Import, StoreError,
     files::{self, sync_dir},
 };
 
@@ -70,8 +70,11 @@ pub(super) fn other_format(dir: &Path, found: &str) -> StoreError {
     }
 }
 
-/// The shared log that the directory's data is of.
+/// The shared log that the directory's data is of. Of part of a copy there is no data.
 pub(super) fn bound_to(dir: &Path) -> Result<Option<LogId>, StoreError> {
+    if Import::is_unfinished(dir) {
+        return Ok(None);
+    }
     let path = dir.join("LOG");
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,

@@ -92,6 +92,12 @@ pub enum StoreError {
         /// Which data directory.
         dir: PathBuf,
     },
+    /// There is nothing of ours.
+    #[error("{} is no data directory", dir.display())]
+    NoData {
+        /// Which directory.
+        dir: PathBuf,
+    },
     /// Something was begun to be copied there, and is not all there.
     #[error(
         "{} has part of a copy only: run what was copying it again, and it goes on; or remove the \

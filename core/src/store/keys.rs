@@ -23,8 +23,8 @@ pub(super) const BODIES: u8 = b'b';
 pub(super) const ROWS: u8 = b'i';
 pub(super) const IDEMPOTENCY: u8 = b'k';
 pub(super) const READS: u8 = b'r';
-const RECORDS: u8 = b'x';
-const OWNERS: u8 = b'o';
+pub(super) const RECORDS: u8 = b'x';
+pub(super) const OWNERS: u8 = b'o';
 
 pub(super) fn body(sequence: Sequence) -> Vec<u8> {
     let mut key = Vec::with_capacity(9);

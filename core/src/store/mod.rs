@@ -17,6 +17,7 @@
 //! | `recover`, `live`, `trust` | the segments as they were left, and what the log has more |
 //! | `pack`, `packing`, `bury` | sealed segments made compact; retention |
 //! | `snapshot` | copies of it, and data directories made of them |
+//! | `verify` | all of it looked through |
 //! | `engine`, `keys`, `codec` | sled, and what stands in it |
 //! | `constant`, `files` | files of our own |
 
@@ -43,6 +44,7 @@ mod rows;
 mod segment;
 mod snapshot;
 mod trust;
+mod verify;
 
 #[cfg(test)]
 mod fault_tests;
@@ -59,7 +61,8 @@ pub use batch::{Batch, Outcome};
 pub use error::StoreError;
 pub(crate) use journal::{Appender, LogEntry};
 pub use read::{FeedLimit, FeedPage, HistoryPage, HistoryQuery, Opening, StatusFilter};
-pub use snapshot::{Cut, Import, Incoming, Manifest, ManifestFile, Snapshot};
+pub use snapshot::{Cut, Import, Incoming, Manifest, ManifestFile, Snapshot, restore};
+pub use verify::{Report, verify};
 
 use cache::RecordCache;
 use codec::Tally;

@@ -15,7 +15,7 @@ use crate::{
 
 use super::{
     Batch, FeedLimit, HistoryQuery, Outcome, Retention, StatusFilter, Store, StoreSettings,
-    fault_tests::lose_what_sled_has,
+    fault_tests::lose_what_sled_has, snapshot, verify,
 };
 
 const USERS: [&str; 4] = ["a", "ab", "b", "ü"];
@@ -49,6 +49,8 @@ enum Step {
     Merge,
     Sweep,
     Restart,
+    /// It goes on as a copy of itself.
+    Snapshot,
     /// The process is killed, or the machine stops.
     Crash {
         machine: bool,
@@ -83,6 +85,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Merge),
         2 => Just(Step::Sweep),
         1 => Just(Step::Restart),
+        1 => Just(Step::Snapshot),
         2 => any::<bool>().prop_map(|machine| Step::Crash { machine }),
     ]
 }
@@ -227,7 +230,16 @@ impl Harness {
             Step::Sweep => self.sweep(),
             Step::Restart => {
                 self.store = None;
-                self.store = Some(Self::open(self.dir.path()));
+                self.open_again();
+            }
+            Step::Snapshot => {
+                let copy = {
+                    let snapshot = self.store().snapshot(|| self.store().cut()).unwrap();
+                    snapshot::tests::imported(&snapshot)
+                };
+                self.store = None;
+                self.dir = copy;
+                self.open_again();
             }
             Step::Crash { machine } => {
                 let left = tempfile::tempdir().unwrap();
@@ -237,9 +249,16 @@ impl Harness {
                 if *machine {
                     lose_what_sled_has(self.dir.path());
                 }
-                self.store = Some(Self::open(self.dir.path()));
+                self.open_again();
             }
         }
+    }
+
+    fn open_again(&mut self) {
+        let report = verify(self.dir.path()).unwrap();
+        assert_eq!(report.problems, [""; 0]);
+        self.store = Some(Self::open(self.dir.path()));
+        assert_eq!(report.through, self.store().last_sequence());
     }
 
     fn publish(&mut self, to: u8, event: u8, topic: &'static str, ttl: Option<u16>, size: usize) {

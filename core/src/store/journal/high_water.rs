@@ -30,6 +30,11 @@ impl HighWater {
         Ok(high_water)
     }
 
+    /// What was noted last; `None`: nothing that can be read.
+    pub fn read(dir: &Path) -> Option<Sequence> {
+        Self::decode(&std::fs::read(dir.join("high-water")).ok()?)
+    }
+
     /// An entry is safe.
     pub fn note(&self, sequence: Sequence) {
         let mut bytes = [0; 12];

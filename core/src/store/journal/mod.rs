@@ -23,6 +23,7 @@
 
 mod appenders;
 mod entry;
+mod examine;
 mod frames;
 mod high_water;
 

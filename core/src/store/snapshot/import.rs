@@ -32,11 +32,6 @@ use super::{
 const STAGING: &str = "import";
 const SEGMENTS: &str = "segments";
 
-/// Whether something was begun to be copied here, and is not all there.
-pub(super) fn is_unfinished(dir: &Path) -> bool {
-    dir.join(STAGING).exists() && !dir.join(SEGMENTS).exists()
-}
-
 /// Removes what an import leaves that is of no use once its data directory is opened.
 pub(super) fn clear(dir: &Path) -> Result<(), StoreError> {
     let staging = dir.join(STAGING);
@@ -55,6 +50,12 @@ pub struct Import {
 }
 
 impl Import {
+    /// Whether something was begun to be copied into a directory, and is not all there.
+    #[must_use]
+    pub fn is_unfinished(dir: &Path) -> bool {
+        dir.join(STAGING).exists() && !dir.join(SEGMENTS).exists()
+    }
+
     /// Makes the directory where there is none, and goes on where an import was cut short.
     ///
     /// # Errors
@@ -67,7 +68,7 @@ impl Import {
             let names = [SEGMENTS, "log", "FORMAT", "LOG", manifest::NAME];
             names.iter().any(|name| dir.join(name).exists())
         };
-        if !is_unfinished(dir) && has_data(dir) {
+        if !Self::is_unfinished(dir) && has_data(dir) {
             return Err(StoreError::NotEmpty {
                 dir: dir.to_owned(),
             });
@@ -210,6 +211,16 @@ fn remove_if_there(path: &Path) -> Result<(), StoreError> {
             Err(StoreError::io("remove", path)(error))
         }
         _ => Ok(()),
+    }
+}
+
+impl Drop for Import {
+    /// Where nothing came, nothing is unfinished.
+    fn drop(&mut self) {
+        if self.manifest.is_none() {
+            let _ = fs::remove_dir(self.staging.join(SEGMENTS));
+            let _ = fs::remove_dir(&self.staging);
+        }
     }
 }
 

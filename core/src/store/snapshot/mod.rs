@@ -10,13 +10,15 @@
 //! |---|---|
 //! | `manifest` | what a snapshot is: checked when it comes from elsewhere |
 //! | `import`, `incoming` | a data directory made of one |
+//! | `restore` | the same from a backup on disk |
 
 mod import;
 mod incoming;
 mod manifest;
+mod restore;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::{fs::File, io, path::Path, sync::Arc};
 
@@ -33,11 +35,14 @@ use super::{
 pub use import::Import;
 pub use incoming::Incoming;
 pub use manifest::{Manifest, ManifestFile};
+pub use restore::restore;
+
+pub(super) use manifest::read as read_manifest;
 
 /// Refuses a data directory that was begun to be copied, and is not all there. From now on it is its
 /// own, not what it was made of.
 pub(super) fn before_opening(dir: &Path) -> Result<(), StoreError> {
-    if import::is_unfinished(dir) {
+    if Import::is_unfinished(dir) {
         return Err(StoreError::Unfinished {
             dir: dir.to_owned(),
         });

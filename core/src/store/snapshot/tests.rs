@@ -19,9 +19,9 @@ use crate::{
 use super::{
     super::{
         Batch, HistoryQuery, Retention, StatusFilter, Store, StoreError, StoreSettings,
-        journal::Appender,
+        journal::Appender, verify,
     },
-    Cut, Import, Snapshot, import,
+    Cut, Import, Snapshot, import, restore,
 };
 
 const AT: Millis = 1_700_000_000_000;
@@ -55,7 +55,7 @@ fn published(n: u64) -> (Option<&'static str>, Entry) {
         source_id: "s".into(),
         event_id: n.to_string(),
         topic: "".into(),
-        data: "d".repeat(n as usize % 1500),
+        data: "d".repeat(n as usize * 37 % 1500),
         expires_at: None,
     };
     (to, Entry::Published(audience, Arc::new(published)))
@@ -77,7 +77,7 @@ fn apply(store: &Store, entry: Entry) -> Sequence {
     store.last_sequence()
 }
 
-fn take(store: &Store) -> Snapshot {
+pub(in crate::store) fn take(store: &Store) -> Snapshot {
     store.snapshot(|| store.cut()).unwrap()
 }
 
@@ -98,7 +98,7 @@ fn copy(snapshot: &Snapshot, import: &Import) -> bool {
     whole
 }
 
-fn imported(snapshot: &Snapshot) -> tempfile::TempDir {
+pub(in crate::store) fn imported(snapshot: &Snapshot) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let mut import = Import::open(dir.path()).unwrap();
     import.adopt(snapshot.manifest().clone(), None).unwrap();
@@ -108,7 +108,7 @@ fn imported(snapshot: &Snapshot) -> tempfile::TempDir {
 }
 
 #[derive(Clone, Default)]
-struct Model {
+pub(in crate::store) struct Model {
     published: BTreeMap<Sequence, Option<&'static str>>,
     marks: BTreeMap<Sequence, (&'static str, Sequence)>,
 }
@@ -149,7 +149,7 @@ impl Model {
 }
 
 /// A store with packed segments and one that is not, a shared log's or its own.
-fn filled(dir: &Path) -> (Store, Model) {
+pub(in crate::store) fn filled(dir: &Path) -> (Store, Model) {
     let store = open(dir).unwrap();
     let mut model = Model::default();
     for n in 0..150 {
@@ -160,7 +160,7 @@ fn filled(dir: &Path) -> (Store, Model) {
             model.marks.insert(apply(&store, marked(to, id)), (to, id));
         }
         store.roll_if_full().unwrap();
-        if n == 60 {
+        if n == 100 {
             while store.pack_one(AT).unwrap() {}
         }
     }
@@ -467,4 +467,49 @@ fn none_is_taken_while_it_is_not_known_what_is_there() {
         &open(imported(&snapshot).path()).unwrap(),
         store.last_sequence(),
     );
+}
+
+#[test]
+fn a_backup_is_restored_as_it_was_and_a_damaged_one_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, model) = filled(dir.path());
+    let snapshot = take(&store);
+    let through = snapshot.manifest().through;
+    let backup = imported(&snapshot);
+    assert!(verify(backup.path()).unwrap().is_backup);
+    let into = tempfile::tempdir().unwrap();
+    restore(backup.path(), into.path()).unwrap();
+    model.check(&open(into.path()).unwrap(), through);
+    let refused = restore(backup.path(), into.path()).unwrap_err();
+    assert!(matches!(refused, StoreError::NotEmpty { .. }), "{refused}");
+    // In use since, it is what was backed up no more.
+    let refused = restore(into.path(), &backup.path().join("x")).unwrap_err();
+    assert!(refused.to_string().contains("MANIFEST"), "{refused}");
+
+    let names = snapshot.manifest().files.iter();
+    for name in names
+        .map(|file| format!("segments/{}", file.name))
+        .chain(["MANIFEST".into()])
+    {
+        let path = backup.path().join(&name);
+        let whole = fs::read(&path).unwrap();
+        let mut damaged = whole.clone();
+        damaged[whole.len() / 2] ^= 1;
+        fs::write(&path, &damaged).unwrap();
+        let into = tempfile::tempdir().unwrap();
+        let refused = restore(backup.path(), into.path()).unwrap_err();
+        assert!(refused.is_damage(), "{refused}");
+        if name != "MANIFEST" {
+            let opened = open(into.path()).err().expect("not all is there");
+            assert!(matches!(opened, StoreError::Unfinished { .. }), "{opened}");
+        }
+        assert!(
+            !verify(backup.path()).unwrap().problems.is_empty(),
+            "{name}"
+        );
+        // It is gone on with when it has been healed.
+        fs::write(&path, &whole).unwrap();
+        restore(backup.path(), into.path()).unwrap();
+    }
+    assert_eq!(verify(backup.path()).unwrap().problems, [""; 0]);
 }
