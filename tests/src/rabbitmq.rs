@@ -66,6 +66,8 @@ impl RabbitMq {
     fn write_config(&self) {
         let mut text =
             "log.console = true\nlog.console.level = warning\nlog.file = false\n".to_owned();
+        // One that was cut off must not go on by itself.
+        text.push_str("cluster_partition_handling = pause_minority\n");
         text.push_str("cluster_formation.peer_discovery_backend = classic_config\n");
         for (place, node) in self.nodes.iter().enumerate() {
             text.push_str(&format!(
@@ -96,6 +98,11 @@ impl RabbitMq {
             .env("RABBITMQ_MNESIA_BASE", own("data"))
             .env("RABBITMQ_LOG_BASE", own("log"))
             .env("RABBITMQ_PID_FILE", own("pid"))
+            // A server that went silent is noticed after this many seconds; Erlang's default is 60.
+            .env(
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+                "-kernel net_ticktime 6",
+            )
             .env("ERL_EPMD_PORT", self.epmd.port().to_string());
         command
     }

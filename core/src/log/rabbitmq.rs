@@ -82,10 +82,12 @@ pub(super) async fn connect(
     }))
 }
 
-/// The first server that answers.
+/// A server that answers, any of them: one may answer and still be of no use.
 async fn connection(settings: &LogSettings) -> Result<Connection, LogError> {
     let mut last = LogError::away("no `--log-url` is given");
-    for url in &settings.urls {
+    let mut urls = settings.urls.clone();
+    fastrand::shuffle(&mut urls);
+    for url in &urls {
         let mut uri: AMQPUri = url.parse().map_err(|error| {
             LogError::Refused(format!("`--log-url` is no AMQP address: {error}"))
         })?;
