@@ -10,10 +10,14 @@ pub const SCOPE_PUBLISH: &str = "notifications:publish";
 /// The scope to act for any recipient, as services and the gateway itself do.
 pub const SCOPE_ANY: &str = "notifications:any";
 
+/// Every scope there is.
+pub const SCOPES: &[&str] = &[SCOPE_PUBLISH, SCOPE_ANY];
+
 /// The most bytes a user's id has; the same as a recipient's.
 pub const MAX_USER_BYTES: usize = 128;
 
-/// What a verified token says. Only a [`crate::Verifier`] makes one.
+/// What a verified token says, or a client's certificate. Only a [`crate::Verifier`] and
+/// [`crate::ClientScopes`] make one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The user's id: 1..=128 bytes without control characters. An integer claim is its decimal
@@ -27,6 +31,15 @@ pub struct Identity {
 }
 
 impl Identity {
+    pub(crate) fn new(user: String, scopes: &[&str], expires_at: Option<SystemTime>) -> Self {
+        Self {
+            user,
+            expires_at,
+            publish: scopes.contains(&SCOPE_PUBLISH),
+            any: scopes.contains(&SCOPE_ANY),
+        }
+    }
+
     /// Whether they may publish: by the scope, or as a configured publisher.
     #[must_use]
     pub fn may_publish(&self) -> bool {

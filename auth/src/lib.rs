@@ -41,6 +41,7 @@
 //! | `claims.rs` | from claims to an identity; dates, which are the delicate part |
 //! | `rules.rs`, `identity.rs` | what is expected of claims, and what comes out |
 //! | `keys.rs`, `pem.rs` | keys from secrets and PEM, checked when they are loaded |
+//! | `clients.rs` | scopes of those who show a certificate instead |
 //! | `issue.rs`, `service.rs` | tokens of our own: `mercurio token`, and the gateway's for the core |
 //! | `error.rs`, `secret.rs` | errors with their codes; bytes that don't print |
 //!
@@ -49,6 +50,7 @@
 #![warn(missing_docs)]
 
 mod claims;
+mod clients;
 mod error;
 mod identity;
 mod issue;
@@ -59,8 +61,9 @@ mod secret;
 mod service;
 mod verify;
 
+pub use clients::{ClientScopeError, ClientScopes};
 pub use error::{ClaimError, ClaimProblem, KeyError, RulesError, TokenError};
-pub use identity::{Identity, MAX_USER_BYTES, SCOPE_ANY, SCOPE_PUBLISH};
+pub use identity::{Identity, MAX_USER_BYTES, SCOPE_ANY, SCOPE_PUBLISH, SCOPES};
 pub use issue::Issuer;
 pub use keys::{SigningKey, VerifyingKey, WEAK_SECRET_BYTES};
 pub use rules::ClaimRules;

@@ -47,7 +47,6 @@ impl Core {
             let endpoint: Endpoint = Endpoint::from_shared(url.clone())
                 .map_err(|error| (url.clone(), error))?
                 .connect_timeout(Duration::from_secs(2))
-                .tcp_nodelay(true)
                 .keep_alive_while_idle(true)
                 .http2_keep_alive_interval(Duration::from_secs(10))
                 .keep_alive_timeout(Duration::from_secs(5));
@@ -60,10 +59,12 @@ impl Core {
                 .clone()
                 .initial_stream_window_size(CATCH_UP_WINDOW)
                 .initial_connection_window_size(room);
+            let open =
+                |endpoint: &Endpoint| endpoint.connect_with_connector_lazy(settings.dial.clone());
             Ok(Channels {
-                relay: endpoint.connect_lazy(),
-                calls: endpoint.connect_lazy(),
-                catch_ups: catch_ups.connect_lazy(),
+                relay: open(&endpoint),
+                calls: open(&endpoint),
+                catch_ups: open(&catch_ups),
             })
         };
         Ok(Self {

@@ -4,12 +4,12 @@
 //! | module | subject |
 //! |---|---|
 //! | [`settings`] | what can be set |
-//! | `server`, `connection`, `patience` | the routes; connections, and how they end |
+//! | `server`, `connection`, `h2`, `patience` | the routes; connections, and how they end |
 //! | `auth`, `query`, `error` | what comes in: tokens, parameters; what is refused |
 //! | `api`, `events` | the HTTP API: reading and marking; publishing |
 //! | `assets` | the browser's side: what pages load |
 //! | `stream`, `feed`, `catch_up`, `delivery` | a browser's stream: opened; what is next; read from the store; written |
-//! | `sse` | its bytes |
+//! | `socket`, `sse` | what it is written to; its bytes |
 //! | `registry`, `mailbox` | which streams are open, and what waits for each |
 //! | `relay`, `core` | the one upstream stream; calls to the core |
 //! | `json` | what a notification looks like |
@@ -28,6 +28,7 @@ mod demo;
 mod error;
 mod events;
 mod feed;
+mod h2;
 mod health;
 #[cfg(test)]
 mod idle_tests;
@@ -40,6 +41,7 @@ mod registry;
 mod relay;
 mod server;
 pub mod settings;
+mod socket;
 mod sse;
 mod stream;
 

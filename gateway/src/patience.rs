@@ -9,21 +9,21 @@ use std::{
     time::Duration,
 };
 
+use mercurio_net::Stream;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::{Sleep, sleep},
 };
 
-pub(crate) struct Patient {
-    socket: TcpStream,
+pub(crate) struct Patient<S> {
+    socket: S,
     patience: Duration,
     /// Since a write that is waiting began to.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
-impl Patient {
-    pub fn new(socket: TcpStream, patience: Duration) -> Self {
+impl<S> Patient<S> {
+    pub fn new(socket: S, patience: Duration) -> Self {
         Self {
             socket,
             patience,
@@ -32,7 +32,7 @@ impl Patient {
     }
 
     /// The socket, if nothing that was to be written is still waiting.
-    pub fn into_idle(self) -> Option<TcpStream> {
+    pub fn into_idle(self) -> Option<S> {
         self.waiting.is_none().then_some(self.socket)
     }
 
@@ -54,7 +54,7 @@ impl Patient {
     }
 }
 
-impl AsyncRead for Patient {
+impl<S: Stream> AsyncRead for Patient<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         task: &mut Context<'_>,
@@ -64,7 +64,7 @@ impl AsyncRead for Patient {
     }
 }
 
-impl AsyncWrite for Patient {
+impl<S: Stream> AsyncWrite for Patient<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         task: &mut Context<'_>,
@@ -98,7 +98,10 @@ impl AsyncWrite for Patient {
 
 #[cfg(test)]
 mod tests {
-    use tokio::{io::AsyncWriteExt, net::TcpListener};
+    use tokio::{
+        io::AsyncWriteExt,
+        net::{TcpListener, TcpStream},
+    };
 
     use super::*;
 

@@ -39,6 +39,7 @@
 //! | [`mount`] | file systems to fill up, or to cut the power of |
 //! | [`browser`] | pages of a real Chromium or Firefox |
 //! | [`tokens`] | tokens made from claims, good and bad |
+//! | [`certs`] | certificates, made by openssl |
 //! | [`tools`] | grpcurl, node, chromium; the lock of heavy tests |
 //! | [`wait`] | [`within`](wait::within) and [`eventually`](wait::eventually) |
 //! | [`binary`] | where the binary under test is: `MERCURIO_BIN`, or built |
@@ -54,6 +55,7 @@
 
 pub mod binary;
 pub mod browser;
+pub mod certs;
 pub mod curl;
 pub mod driver;
 pub mod grpc;

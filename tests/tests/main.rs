@@ -35,4 +35,5 @@ mod slow_reader;
 mod soak;
 mod stream;
 mod subscribe;
+mod tls;
 mod web;

@@ -7,7 +7,7 @@ use mercurio_auth::{Issuer, SCOPE_PUBLISH};
 use super::client;
 use crate::{
     error::Failure,
-    server::{self, Addresses, keys},
+    server::{self, Addresses, keys, tls::Doors},
     settings::{Command, Settings},
 };
 
@@ -25,7 +25,8 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
     let publisher = issue("publisher", &[SCOPE_PUBLISH])?;
     let (alice, bob) = (issue("alice", &[])?, issue("bob", &[])?);
     keys.demo = Some(issuer.clone());
-    server::run(Command::Dev, settings, keys, |addresses| {
+    let doors = Doors::default();
+    server::run(Command::Dev, settings, keys, doors, |addresses| {
         client::print(&banner(addresses, &publisher, &alice, &bob))?;
         Ok(())
     })

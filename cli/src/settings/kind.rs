@@ -35,7 +35,7 @@ pub enum Kind {
     },
     /// One of these.
     Choice(&'static [&'static str]),
-    /// `http://HOST[:PORT]`.
+    /// `http(s)://HOST[:PORT]`.
     CoreUrl,
     /// `http(s)://HOST[:PORT]`, as a browser writes it.
     Origin,
@@ -86,7 +86,10 @@ impl Kind {
             }
             Self::Number { min, max } => format!("a whole number from {min} to {max}"),
             Self::Choice(choices) => choices.join(" or "),
-            Self::CoreUrl => "http://HOST:PORT without a path, as in http://127.0.0.1:50051".to_owned(),
+            Self::CoreUrl => {
+                "http://HOST:PORT or https://HOST:PORT without a path, as in http://127.0.0.1:50051"
+                    .to_owned()
+            }
             Self::Origin => {
                 "an origin as browsers send it, SCHEME://HOST[:PORT], as in https://app.example.org"
                     .to_owned()
@@ -132,7 +135,9 @@ impl Kind {
             Self::Choice(choices) => choices
                 .contains(&text)
                 .then(|| Value::Text(text.to_owned())),
-            Self::CoreUrl => is_origin(text, &["http"]).then(|| Value::Text(text.to_owned())),
+            Self::CoreUrl => {
+                is_origin(text, &["http", "https"]).then(|| Value::Text(text.to_owned()))
+            }
             Self::Origin => {
                 let fits = is_origin(text, &["http", "https"]) && !text.ends_with('/');
                 fits.then(|| Value::Text(text.to_ascii_lowercase()))
@@ -203,6 +208,7 @@ mod tests {
             (Kind::Choice(&["text", "json"]), "json"),
             (Kind::CoreUrl, "http://core.internal:50051"),
             (Kind::CoreUrl, "http://[::1]:50051/"),
+            (Kind::CoreUrl, "https://core.internal"),
             (Kind::Origin, "https://app.example.org"),
             (Kind::Origin, "http://localhost:3000"),
             (Kind::CookieName, "__Host-session"),
@@ -234,7 +240,7 @@ mod tests {
             (NUMBER, "+5"),
             (NUMBER, "1e2"),
             (Kind::Choice(&["text", "json"]), "xml"),
-            (Kind::CoreUrl, "https://core:50051"),
+            (Kind::CoreUrl, "ftp://core:50051"),
             (Kind::CoreUrl, "core:50051"),
             (Kind::CoreUrl, "http://user:pw@core:50051"),
             (Kind::CoreUrl, "http://core:50051/v1"),

@@ -1,7 +1,7 @@
 //! The one table of settings. Flags, `MERCURIO_…` variables, TOML keys, defaults and help all come
 //! from here; a new setting is a new row.
 
-use super::kind::Kind;
+use super::{doors, kind::Kind};
 
 /// A command of the binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +97,7 @@ pub struct Setting {
 }
 
 impl Setting {
-    const fn new(
+    pub(super) const fn new(
         name: &'static str,
         value_name: &'static str,
         kind: Kind,
@@ -117,7 +117,7 @@ impl Setting {
         }
     }
 
-    const fn of(mut self, group: &'static str, commands: &'static [Command]) -> Self {
+    pub(super) const fn of(mut self, group: &'static str, commands: &'static [Command]) -> Self {
         self.group = group;
         self.commands = commands;
         self
@@ -128,7 +128,7 @@ impl Setting {
         self
     }
 
-    const fn repeatable(mut self) -> Self {
+    pub(super) const fn repeatable(mut self) -> Self {
         self.repeatable = true;
         self
     }
@@ -156,7 +156,7 @@ pub const PREFIX: &str = "MERCURIO_";
 /// The setting of this name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Setting> {
-    TABLE.iter().find(|setting| setting.name == name)
+    all().find(|setting| setting.name == name)
 }
 
 /// Where its listeners are.
@@ -177,7 +177,11 @@ const TIB: u64 = 1 << 40;
 const MIB: u64 = 1 << 20;
 
 /// Every setting there is.
-pub static TABLE: &[Setting] = &[
+pub fn all() -> impl Iterator<Item = &'static Setting> {
+    ROWS.iter().chain(doors::ROWS)
+}
+
+static ROWS: &[Setting] = &[
     Setting::new("grpc-addr", "HOST:PORT", Kind::Address, "Where the core serves gRPC; port 0: any free one")
         .of(ADDRESSES, CORES)
         .default("127.0.0.1:50051"),
@@ -187,7 +191,7 @@ pub static TABLE: &[Setting] = &[
     Setting::new("admin-addr", "HOST:PORT", Kind::Address, "Where /metrics, /healthz and /readyz are served; port 0: any free one")
         .of(ADDRESSES, SERVERS)
         .default("127.0.0.1:9464"),
-    Setting::new("core-url", "URL", Kind::CoreUrl, "Where a core is; several: the next one is tried where one can't be reached")
+    Setting::new("core-url", "URL", Kind::CoreUrl, "Where a core is, http:// or https://; several: the next one is tried where one can't be reached")
         .of(ADDRESSES, CALLERS)
         .default("http://127.0.0.1:50051")
         .repeatable(),

@@ -32,7 +32,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mercurio_auth::Verifier;
+use mercurio_auth::{ClientScopes, Verifier};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -45,6 +45,7 @@ use crate::{
     writer::Writer,
 };
 
+pub use incoming::Door;
 pub use server::ServeError;
 pub(crate) use server::serve;
 
@@ -60,6 +61,7 @@ pub(crate) struct Context {
     pub limits: Limits,
     pub transport: Transport,
     pub verifier: Arc<Verifier>,
+    pub clients: ClientScopes,
     pub streams: Streams,
     pub reads: Arc<Semaphore>,
     pub shutdown: CancellationToken,

@@ -8,7 +8,13 @@ use tonic::{Request, Response, Status};
 
 use crate::{clock, entry::RecipientId, store::HistoryPage};
 
-use super::{Context, auth::check_feed, convert, page_token, status::Refusal, subscribe, validate};
+use super::{
+    Context,
+    auth::{Caller, check_feed},
+    convert, page_token,
+    status::Refusal,
+    subscribe, validate,
+};
 
 /// `mercurio.v1.NotificationService`.
 pub(super) struct Notifications(pub Arc<Context>);
@@ -76,7 +82,7 @@ impl Context {
         &self,
         request: Request<pb::PublishRequest>,
     ) -> Result<pb::PublishResponse, Refusal> {
-        self.publisher(request.metadata())?;
+        self.publisher(Caller::of(&request))?;
         let draft = validate::publish(request.into_inner(), &self.limits)?;
         let outcome = self.writer.publish(draft).await?;
         tracing::debug!(id = outcome.id, duplicate = outcome.duplicate, "published");
@@ -91,7 +97,7 @@ impl Context {
         &self,
         request: Request<pb::ListHistoryRequest>,
     ) -> Result<pb::ListHistoryResponse, Refusal> {
-        let identity = self.identify(request.metadata())?;
+        let identity = self.identify(Caller::of(&request))?;
         let (recipient, query) = validate::list_history(request.get_ref(), &self.limits)?;
         check_feed(&identity, &recipient)?;
         let of = recipient.clone();
@@ -105,7 +111,7 @@ impl Context {
         &self,
         request: Request<pb::GetNotificationRequest>,
     ) -> Result<pb::GetNotificationResponse, Refusal> {
-        let identity = self.identify(request.metadata())?;
+        let identity = self.identify(Caller::of(&request))?;
         let (recipient, id) = validate::get_notification(request.get_ref())?;
         check_feed(&identity, &recipient)?;
         let of = recipient.clone();
@@ -121,7 +127,7 @@ impl Context {
         &self,
         request: Request<pb::SetReadStateRequest>,
     ) -> Result<pb::SetReadStateResponse, Refusal> {
-        let identity = self.identify(request.metadata())?;
+        let identity = self.identify(Caller::of(&request))?;
         let (recipient, target, read) =
             validate::set_read_state(request.into_inner(), &self.limits)?;
         check_feed(&identity, &recipient)?;

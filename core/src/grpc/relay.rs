@@ -14,7 +14,9 @@ use crate::{
     hub::{RelayEvent, RelaySubscription},
 };
 
-use super::{Context, convert, ending::Ending, status::Refusal, streams::OpenRelay, validate};
+use super::{
+    Context, auth::Caller, convert, ending::Ending, status::Refusal, streams::OpenRelay, validate,
+};
 
 /// Joins that may wait for their answer; no more is read from the gateway meanwhile.
 const UNANSWERED_JOINS: usize = 4096;
@@ -41,7 +43,7 @@ fn open(
     context: &Arc<Context>,
     request: Request<Streaming<pb::RelayRequest>>,
 ) -> Result<BoxStream<'static, Result<pb::RelayResponse, Status>>, Refusal> {
-    let identity = context.service(request.metadata())?;
+    let identity = context.service(Caller::of(&request))?;
     let relay = Relay {
         _counted: context
             .streams

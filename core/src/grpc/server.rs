@@ -10,7 +10,6 @@ use mercurio_proto::{
     },
 };
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     body::Body,
@@ -24,7 +23,13 @@ use tower::{
 use tracing::Span;
 use uuid::Uuid;
 
-use super::{Context, ends::Ends, incoming, notifications::Notifications, relay::Relays};
+use super::{
+    Context,
+    ends::Ends,
+    incoming::{self, Door},
+    notifications::Notifications,
+    relay::Relays,
+};
 
 /// The metadata key of a request's id.
 const REQUEST_ID: &str = "x-request-id";
@@ -49,13 +54,13 @@ pub enum ServeError {
 /// end within `patience` after that are cut.
 pub(crate) async fn serve(
     context: Arc<Context>,
-    listener: TcpListener,
+    door: Door,
     patience: Duration,
 ) -> Result<(), ServeError> {
     let (cut, others_end) = (CancellationToken::new(), CancellationToken::new());
     let (health, router) = router(&context, &others_end).await?;
     let connections = incoming::accept(
-        listener,
+        door,
         &context.transport,
         context.metrics.clone(),
         cut.clone(),

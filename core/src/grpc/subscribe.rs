@@ -22,7 +22,7 @@ use crate::{
 
 use super::{
     Context,
-    auth::check_feed,
+    auth::{Caller, check_feed},
     convert,
     ending::Ending,
     status::Refusal,
@@ -42,7 +42,7 @@ pub(super) fn open(
     context: &Arc<Context>,
     request: Request<pb::SubscribeRequest>,
 ) -> Result<Messages, Refusal> {
-    let identity = context.identify(request.metadata())?;
+    let identity = context.identify(Caller::of(&request))?;
     let query = validate::subscribe(request.into_inner(), &context.limits)?;
     check_feed(&identity, &query.recipient)?;
     let is_live = !query.until_current;
