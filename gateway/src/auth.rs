@@ -84,7 +84,8 @@ impl FromRequestParts<std::sync::Arc<Context>> for Caller {
         };
         let identity = context
             .verifier
-            .verify(&token)
+            .verify_newest(&token)
+            .await
             .map_err(|error| refused(&error))?;
         Ok(Self { identity })
     }

@@ -40,6 +40,7 @@
 //! | [`browser`] | pages of a real Chromium or Firefox |
 //! | [`tokens`] | tokens made from claims, good and bad |
 //! | [`certs`] | certificates, made by openssl |
+//! | [`jwks`] | sets of keys, and who publishes them |
 //! | [`tools`] | grpcurl, node, chromium; the lock of heavy tests |
 //! | [`wait`] | [`within`](wait::within) and [`eventually`](wait::eventually) |
 //! | [`binary`] | where the binary under test is: `MERCURIO_BIN`, or built |
@@ -60,6 +61,7 @@ pub mod curl;
 pub mod driver;
 pub mod grpc;
 pub mod http;
+pub mod jwks;
 pub mod ledger;
 pub mod mount;
 pub mod nginx;

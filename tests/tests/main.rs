@@ -18,6 +18,7 @@ mod hostile;
 mod http_api;
 mod idempotency;
 mod inbox;
+mod jwks;
 mod keys;
 mod limits;
 mod model;

@@ -2,6 +2,7 @@
 //! drained at a signal.
 
 mod admin;
+mod jwks;
 pub mod keys;
 mod listen;
 mod parts;
@@ -9,6 +10,7 @@ pub mod tls;
 
 use std::{net::SocketAddr, time::Duration};
 
+use futures_util::future::join_all;
 use mercurio_core::{Core, Door};
 use mercurio_gateway::{Gateway, GatewaySettings};
 use mercurio_net::{Dial, keep_current};
@@ -127,6 +129,9 @@ async fn serve(
     } else {
         None
     };
+    for set in &keys.sets {
+        set.start().await?;
+    }
     let mut registry = Registry::default();
     let core = match command.has_core() {
         true => {
@@ -141,7 +146,8 @@ async fn serve(
         }
         false => None,
     };
-    let looks = doors.looks();
+    let mut looks = doors.looks();
+    looks.extend(keys.sets.iter().filter_map(|set| set.look()));
     // A gateway beside its core needs no listener to reach it by.
     let (pipe, pipes) = mercurio_net::pipe();
     let gateway = match (http, addresses.grpc) {
@@ -217,6 +223,9 @@ async fn serve(
     let served = tokio::select! {
         served = served => served,
         () = keep_current(looks, LOOK_EVERY) => Ok(()),
+        _ = join_all(keys.sets.iter().map(|set| set.keep_current())), if !keys.sets.is_empty() => {
+            Ok(())
+        }
     };
     admin_ends.cancel();
     let _ = admin.await;

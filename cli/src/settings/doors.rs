@@ -1,10 +1,10 @@
-//! The settings of TLS: who each side is, and whom it trusts.
+//! The settings of TLS and of sets of keys: who each side is, and whom it trusts.
 
 use super::{
     kind::Kind,
     table::{
         Command::{self, Core, Gateway, History, Publish, Read, Serve, Subscribe},
-        Setting,
+        KEYS, SERVERS, Setting,
     },
 };
 
@@ -35,4 +35,13 @@ pub const ROWS: &[Setting] = &[
         .of(TLS, CALLERS),
     Setting::new("core-tls-key", "FILE", Kind::Path, "Its private key, in PEM")
         .of(TLS, CALLERS),
+    Setting::new("jwt-jwks-file", "FILE", Kind::Path, "A file with a set of public keys that tokens are verified with (JWKS), chosen by a token's `kid`. What changes in it is taken up within seconds")
+        .of(KEYS, SERVERS),
+    Setting::new("jwt-jwks-url", "URL", Kind::KeysUrl, "Where an issuer publishes such a set")
+        .of(KEYS, SERVERS),
+    Setting::new("jwt-jwks-ca", "FILE", Kind::Path, "Who signs that address' certificate, in PEM; unset: whom the system trusts")
+        .of(KEYS, SERVERS),
+    Setting::new("jwt-jwks-refresh", "TIME", Kind::duration("1s", "1d"), "How often it is asked; besides, for a token that names a key which is not in the set")
+        .of(KEYS, SERVERS)
+        .default("5m"),
 ];

@@ -37,6 +37,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// `http(s)://HOST[:PORT]`.
     CoreUrl,
+    /// `https://HOST[:PORT]/PATH`; `http` only to this machine.
+    KeysUrl,
     /// `http(s)://HOST[:PORT]`, as a browser writes it.
     Origin,
     /// The name of a cookie.
@@ -90,6 +92,10 @@ impl Kind {
                 "http://HOST:PORT or https://HOST:PORT without a path, as in http://127.0.0.1:50051"
                     .to_owned()
             }
+            Self::KeysUrl => {
+                "https://HOST/PATH without a user, or http:// to this machine, as in https://id.example.org/jwks.json"
+                    .to_owned()
+            }
             Self::Origin => {
                 "an origin as browsers send it, SCHEME://HOST[:PORT], as in https://app.example.org"
                     .to_owned()
@@ -138,6 +144,7 @@ impl Kind {
             Self::CoreUrl => {
                 is_origin(text, &["http", "https"]).then(|| Value::Text(text.to_owned()))
             }
+            Self::KeysUrl => is_keys_url(text).then(|| Value::Text(text.to_owned())),
             Self::Origin => {
                 let fits = is_origin(text, &["http", "https"]) && !text.ends_with('/');
                 fits.then(|| Value::Text(text.to_ascii_lowercase()))
@@ -187,6 +194,23 @@ fn is_origin(text: &str, schemes: &[&str]) -> bool {
     has_host && scheme_fits && ends_there
 }
 
+/// Whoever can change the keys on their way can make tokens: beyond this machine only TLS will do.
+fn is_keys_url(text: &str) -> bool {
+    let Ok(uri) = text.parse::<Uri>() else {
+        return false;
+    };
+    let is_plain = uri
+        .authority()
+        .is_some_and(|authority| !authority.host().is_empty() && !authority.as_str().contains('@'));
+    let is_here = matches!(uri.host(), Some("localhost" | "127.0.0.1" | "[::1]"));
+    let scheme_fits = match uri.scheme_str() {
+        Some("https") => true,
+        Some("http") => is_here,
+        _ => false,
+    };
+    is_plain && scheme_fits && !text.contains('#')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,6 +233,8 @@ mod tests {
             (Kind::CoreUrl, "http://core.internal:50051"),
             (Kind::CoreUrl, "http://[::1]:50051/"),
             (Kind::CoreUrl, "https://core.internal"),
+            (Kind::KeysUrl, "https://id.example.org/keys?v=1"),
+            (Kind::KeysUrl, "http://127.0.0.1:8080/jwks.json"),
             (Kind::Origin, "https://app.example.org"),
             (Kind::Origin, "http://localhost:3000"),
             (Kind::CookieName, "__Host-session"),
@@ -244,6 +270,9 @@ mod tests {
             (Kind::CoreUrl, "core:50051"),
             (Kind::CoreUrl, "http://user:pw@core:50051"),
             (Kind::CoreUrl, "http://core:50051/v1"),
+            (Kind::KeysUrl, "http://id.example.org/keys"),
+            (Kind::KeysUrl, "https://me:pw@id.example.org/keys"),
+            (Kind::KeysUrl, "/keys"),
             (Kind::Origin, "https://app.example.org/"),
             (Kind::Origin, "app.example.org"),
             (Kind::Origin, "*"),

@@ -61,6 +61,11 @@ impl Settings {
         }
     }
 
+    /// Whether nobody has set it, and it has no default.
+    pub fn is_unset(&self, name: &str) -> bool {
+        !self.0.contains_key(name)
+    }
+
     /// Text, where it is set.
     pub fn text(&self, name: &str) -> Option<&str> {
         match self.0.get(name)?.first()? {

@@ -63,7 +63,7 @@ impl Command {
     }
 }
 
-const SERVERS: &[Command] = &[Serve, Core, Gateway, Dev];
+pub(super) const SERVERS: &[Command] = &[Serve, Core, Gateway, Dev];
 const CORES: &[Command] = &[Serve, Core, Dev];
 const GATEWAYS: &[Command] = &[Serve, Gateway, Dev];
 const CLIENTS: &[Command] = &[Publish, Subscribe, History, Read];
@@ -123,7 +123,7 @@ impl Setting {
         self
     }
 
-    const fn default(mut self, default: &'static str) -> Self {
+    pub(super) const fn default(mut self, default: &'static str) -> Self {
         self.default = Some(default);
         self
     }
@@ -162,7 +162,7 @@ pub fn find(name: &str) -> Option<&'static Setting> {
 /// Where its listeners are.
 const ADDRESSES: &str = "Addresses";
 /// Who may do what.
-const KEYS: &str = "Keys and tokens";
+pub(super) const KEYS: &str = "Keys and tokens";
 /// What is kept, and where.
 const STORE: &str = "Store and retention";
 /// What is allowed at most.

@@ -27,9 +27,13 @@ impl<'a> Caller<'a> {
 
 impl Context {
     /// Who calls, by their token; or where there is none, by their certificate.
-    pub(super) fn identify(&self, caller: Caller<'_>) -> Result<Identity, Refusal> {
+    pub(super) async fn identify(&self, caller: Caller<'_>) -> Result<Identity, Refusal> {
         match bearer(caller.metadata) {
-            Ok(token) => self.verifier.verify(token).map_err(Refusal::Token),
+            Ok(token) => self
+                .verifier
+                .verify_newest(token)
+                .await
+                .map_err(Refusal::Token),
             Err(TokenError::Missing) => self
                 .clients
                 .identity(caller.names)
@@ -39,8 +43,8 @@ impl Context {
     }
 
     /// Who calls, if they may publish.
-    pub(super) fn publisher(&self, caller: Caller<'_>) -> Result<Identity, Refusal> {
-        let identity = self.identify(caller)?;
+    pub(super) async fn publisher(&self, caller: Caller<'_>) -> Result<Identity, Refusal> {
+        let identity = self.identify(caller).await?;
         identity
             .may_publish()
             .then_some(identity)
@@ -48,13 +52,14 @@ impl Context {
     }
 
     /// Who calls, if they may act for any recipient.
-    pub(super) fn service(&self, caller: Caller<'_>) -> Result<Identity, Refusal> {
-        as_service(self.identify(caller)?)
+    pub(super) async fn service(&self, caller: Caller<'_>) -> Result<Identity, Refusal> {
+        as_service(self.identify(caller).await?)
     }
 
     /// Whose token this is, if they may act for any recipient.
-    pub(super) fn service_token(&self, token: &str) -> Result<Identity, Refusal> {
-        as_service(self.verifier.verify(token).map_err(Refusal::Token)?)
+    pub(super) async fn service_token(&self, token: &str) -> Result<Identity, Refusal> {
+        let verified = self.verifier.verify_newest(token).await;
+        as_service(verified.map_err(Refusal::Token)?)
     }
 }
 

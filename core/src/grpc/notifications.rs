@@ -41,6 +41,7 @@ impl NotificationService for Notifications {
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let context = &self.0;
         subscribe::open(context, request)
+            .await
             .map(Response::new)
             .map_err(|refusal| context.refuse(refusal))
     }
@@ -82,7 +83,7 @@ impl Context {
         &self,
         request: Request<pb::PublishRequest>,
     ) -> Result<pb::PublishResponse, Refusal> {
-        self.publisher(Caller::of(&request))?;
+        self.publisher(Caller::of(&request)).await?;
         let draft = validate::publish(request.into_inner(), &self.limits)?;
         let outcome = self.writer.publish(draft).await?;
         tracing::debug!(id = outcome.id, duplicate = outcome.duplicate, "published");
@@ -97,7 +98,7 @@ impl Context {
         &self,
         request: Request<pb::ListHistoryRequest>,
     ) -> Result<pb::ListHistoryResponse, Refusal> {
-        let identity = self.identify(Caller::of(&request))?;
+        let identity = self.identify(Caller::of(&request)).await?;
         let (recipient, query) = validate::list_history(request.get_ref(), &self.limits)?;
         check_feed(&identity, &recipient)?;
         let of = recipient.clone();
@@ -111,7 +112,7 @@ impl Context {
         &self,
         request: Request<pb::GetNotificationRequest>,
     ) -> Result<pb::GetNotificationResponse, Refusal> {
-        let identity = self.identify(Caller::of(&request))?;
+        let identity = self.identify(Caller::of(&request)).await?;
         let (recipient, id) = validate::get_notification(request.get_ref())?;
         check_feed(&identity, &recipient)?;
         let of = recipient.clone();
@@ -127,7 +128,7 @@ impl Context {
         &self,
         request: Request<pb::SetReadStateRequest>,
     ) -> Result<pb::SetReadStateResponse, Refusal> {
-        let identity = self.identify(Caller::of(&request))?;
+        let identity = self.identify(Caller::of(&request)).await?;
         let (recipient, target, read) =
             validate::set_read_state(request.into_inner(), &self.limits)?;
         check_feed(&identity, &recipient)?;
