@@ -10,7 +10,7 @@
 //! | `assets` | the browser's side: what pages load |
 //! | `stream`, `feed`, `catch_up`, `delivery` | a browser's stream: opened; what is next; read from the store; written |
 //! | `socket`, `sse` | what it is written to; its bytes |
-//! | `registry`, `mailbox` | which streams are open, and what waits for each |
+//! | `registry`, `mailbox`, `lease` | which streams are open, what waits for each, until when |
 //! | `relay`, `core` | the one upstream stream; calls to the core |
 //! | `json` | what a notification looks like |
 //! | `demo` | the tokens of `mercurio dev`'s page |
@@ -33,6 +33,7 @@ mod health;
 #[cfg(test)]
 mod idle_tests;
 pub mod json;
+mod lease;
 mod mailbox;
 mod metrics;
 mod patience;

@@ -9,10 +9,14 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::Instant,
+};
 
 use crate::{
     error::ApiError,
+    lease::Lease,
     mailbox::{End, Mailbox},
     metrics::Metrics,
     sse::Event,
@@ -82,7 +86,7 @@ impl Registry {
     }
 
     /// Takes in a stream; it leaves when what is returned is dropped.
-    pub fn open(self: &Arc<Self>, user: &str) -> Result<Open, ApiError> {
+    pub fn open(self: &Arc<Self>, user: &str, lease: Lease) -> Result<Open, ApiError> {
         let mut inner = self.inner.lock();
         if inner.ending {
             return Err(ApiError::core_away());
@@ -100,7 +104,7 @@ impl Registry {
             return Err(ApiError::too_many_streams(self.limits.streams_per_user));
         }
         // Behind from the start: whatever came before its first catch-up is in the store.
-        let mailbox = Arc::new(Mailbox::default());
+        let mailbox = Arc::new(Mailbox::new(lease));
         mailbox.set_behind();
         entry.mailboxes.push(mailbox.clone());
         let is_first = entry.mailboxes.len() == 1;
@@ -118,6 +122,25 @@ impl Registry {
             user: name,
             mailbox,
         })
+    }
+
+    /// Has a user's streams go on until then: the one of this name, or all of them, as far as they
+    /// were opened with a token of `holder`'s. How many.
+    pub fn renew(
+        &self,
+        user: &str,
+        stream: Option<u64>,
+        holder: &str,
+        until: Option<Instant>,
+    ) -> usize {
+        let inner = self.inner.lock();
+        let mailboxes = inner.users.get(user).into_iter();
+        mailboxes
+            .flat_map(|user| &user.mailboxes)
+            .map(|mailbox| &mailbox.lease)
+            .filter(|lease| stream.is_none_or(|id| lease.id() == id))
+            .filter(|lease| lease.renew(user, holder, until))
+            .count()
     }
 
     /// An entry for its audience.
@@ -317,15 +340,19 @@ mod tests {
         Arc::new(Registry::new(limits, Arc::default()))
     }
 
+    fn open(registry: &Arc<Registry>, user: &str) -> Result<Open, ApiError> {
+        registry.open(user, Lease::new(user, user, None))
+    }
+
     #[tokio::test]
     async fn who_leaves_and_comes_back_is_joined_anew() {
         let registry = registry();
         registry.connected();
-        let first = registry.open("a").unwrap();
+        let first = open(&registry, "a").unwrap();
         let users = registry.interest(1, 10).await.join;
         assert_eq!(users, ["a".into()]);
         drop(first);
-        let second = registry.open("a").unwrap();
+        let second = open(&registry, "a").unwrap();
         // The answer to the first join comes late.
         registry.joined(1, &users);
         assert!(!second.resume());
@@ -339,10 +366,16 @@ mod tests {
     #[test]
     fn limits_hold_and_leaving_makes_room() {
         let registry = registry();
-        let a = [registry.open("a").unwrap(), registry.open("a").unwrap()];
-        assert_eq!(registry.open("a").err().unwrap().code(), "too-many-streams");
-        let b = registry.open("b").unwrap();
-        assert_eq!(registry.open("c").err().unwrap().code(), "too-many-streams");
+        let a = [open(&registry, "a").unwrap(), open(&registry, "a").unwrap()];
+        assert_eq!(
+            open(&registry, "a").err().unwrap().code(),
+            "too-many-streams"
+        );
+        let b = open(&registry, "b").unwrap();
+        assert_eq!(
+            open(&registry, "c").err().unwrap().code(),
+            "too-many-streams"
+        );
         drop(a);
         drop(b);
         assert!(registry.inner.lock().users.is_empty());
@@ -352,10 +385,10 @@ mod tests {
     #[test]
     fn while_there_is_no_relay_nothing_piles_up_for_one() {
         let registry = registry();
-        drop(registry.open("a").unwrap());
+        drop(open(&registry, "a").unwrap());
         assert!(registry.inner.lock().changed.is_empty());
         registry.connected();
-        drop(registry.open("a").unwrap());
+        drop(open(&registry, "a").unwrap());
         let interest = registry.take_interest(1, 10);
         assert_eq!((interest.join.len(), interest.leave.len()), (0, 1));
     }

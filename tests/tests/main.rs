@@ -29,6 +29,7 @@ mod prototype;
 mod read_state;
 mod readme;
 mod relay;
+mod renewal;
 mod resume;
 mod retention;
 mod shutdown;
