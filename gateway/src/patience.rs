@@ -1,5 +1,6 @@
 //! A socket whose other end has to read: a write that makes no progress for too long fails.
 //! hyper bounds how long a request may take to arrive, and not how long an answer may take to go.
+//! TLS takes bytes that the socket doesn't: so flushing, and saying that it ends, count too.
 
 use std::{
     future::Future,
@@ -88,11 +89,13 @@ impl<S: Stream> AsyncWrite for Patient<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(task)
+        let polled = Pin::new(&mut self.socket).poll_flush(task);
+        self.check(task, polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(task)
+        let polled = Pin::new(&mut self.socket).poll_shutdown(task);
+        self.check(task, polled)
     }
 }
 

@@ -38,4 +38,5 @@ mod soak;
 mod stream;
 mod subscribe;
 mod tls;
+mod tls_limits;
 mod web;

@@ -130,7 +130,10 @@ async fn serve(
         None
     };
     for set in &keys.sets {
-        set.start().await?;
+        tokio::select! {
+            started = set.start() => started?,
+            () = shutdown.cancelled() => return Ok(()),
+        }
     }
     let mut registry = Registry::default();
     let core = match command.has_core() {
