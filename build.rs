@@ -5,7 +5,11 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use protox::prost::Message as _;
 
-const FILES: [&str; 2] = ["mercurio/v1/notifications.proto", "mercurio/v1/relay.proto"];
+const FILES: [&str; 3] = [
+    "mercurio/v1/notifications.proto",
+    "mercurio/v1/relay.proto",
+    "mercurio/v1/snapshot.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");

@@ -2,23 +2,24 @@
 // one connection for all tabs.
 //
 //   import { connect } from '/client.js'
-//   const inbox = connect({ getToken: async () => (await fetch('/token')).text() })
+//   const inbox = connect({ getToken: async () => theTokenOfWhoIsSignedIn() })
 //   inbox.addEventListener('change', () => show(inbox.state))
 
-import { Api, MercurioError } from './client/api.js'
+import { MercurioError } from './client/api.js'
+import { Calls } from './client/calls.js'
 import { InboxEvents } from './client/events.js'
-import { failure, revived } from './client/hub.js'
-import { leaderLink, ownLink, workerLink } from './client/links.js'
+import { failure } from './client/hub.js'
+import { MANNERS, bestLink } from './client/links.js'
 import { Mirror } from './client/mirror.js'
 import { settled } from './client/options.js'
-import { hasLocks, hold, newId } from './client/tabs.js'
-import { Tokens, ask } from './client/tokens.js'
-import { Waits } from './client/waits.js'
+import { hold, newId } from './client/tabs.js'
+import { ask } from './client/tokens.js'
+import { WhoAmI } from './client/whoami.js'
 
 /**
  * @typedef {import('./client/model.js').Notification} Notification
- * @typedef {import('./client/session.js').Connection} Connection
- * @typedef {import('./client/session.js').View} State
+ * @typedef {import('./client/view.js').Connection} Connection
+ * @typedef {import('./client/view.js').View} State
  * @typedef {import('./client/events.js').Events} Events
  * @typedef {import('./client/options.js').Options} Options
  * @typedef {import('./client/hub.js').ToHub} ToHub
@@ -35,11 +36,6 @@ export function connect(options = {}) {
   return new Inbox(options)
 }
 
-/** How tabs share a connection, the best first. @typedef {'worker' | 'leader' | 'none'} Manner */
-
-/** @type {Manner[]} */
-const MANNERS = ['worker', 'leader', 'none']
-
 /**
  * A user's notifications. An EventTarget; its events are those of `client/events.js`.
  */
@@ -48,6 +44,9 @@ export class Inbox extends InboxEvents {
   #config
   #id = newId()
   #token = ''
+  /** @type {import('./client/links.js').Manner[]} */
+  #manners
+  #whoami
   #mirror = new Mirror()
   /** @type {import('./client/links.js').Link | undefined} */
   #link
@@ -56,11 +55,8 @@ export class Inbox extends InboxEvents {
   /** The hub knows of this tab. */
   #isJoined = false
   #isClosed = false
-  /** @type {Map<number, { call: ToHub & { type: 'call' }, resolve: () => void, reject: (error: unknown) => void }>} */
-  #calls = new Map()
-  #callCount = 0
+  #calls = new Calls()
   #release = () => {}
-  #wake = () => {}
   #isReady = () => {}
 
   /**
@@ -74,6 +70,13 @@ export class Inbox extends InboxEvents {
     super()
     this.#options = options
     this.#config = settled(options)
+    const { sharing = 'auto' } = options
+    this.#manners = sharing === 'auto' ? MANNERS : [sharing]
+    this.#whoami = new WhoAmI(
+      this.#config,
+      () => this.#getToken(),
+      (error) => this.#refused(error),
+    )
     this.#listen(true)
     void this.#begin()
   }
@@ -105,7 +108,7 @@ export class Inbox extends InboxEvents {
 
   /** Loads the history anew; goes on where the client had given up. */
   reload() {
-    this.#wake()
+    this.#whoami.again()
     return this.#call('reload')
   }
 
@@ -116,105 +119,66 @@ export class Inbox extends InboxEvents {
     this.#listen(false)
     this.#link?.close()
     this.#release()
-    this.#refuseCalls()
-    this.#wake()
+    this.#calls.refuse(closed())
+    this.#whoami.close()
     this.#set({ connection: 'closed' })
     this.#isReady()
   }
 
   async #begin() {
-    const { sharing = 'auto' } = this.#options
-    let manners = sharing === 'auto' ? MANNERS : [sharing]
     try {
       const release = await hold(this.#id)
       if (this.#isClosed) return release()
       this.#release = release
     } catch {
       // A sandboxed frame may not; nothing can be shared with it.
-      manners = ['none']
+      this.#manners = ['none']
     }
-    await this.#join(manners)
+    await this.#join()
+  }
+
+  /** Whose hub this tab joins depends on who the user is. */
+  async #join() {
+    if (this.#config.isMe && this.#manners[0] !== 'none') {
+      const found = await this.#whoami.ask(this.#token)
+      if (found === null) return
+      this.#token = found.token
+      this.#config = { ...this.#config, user: found.clientID }
+    }
+    if (!this.#isClosed) this.#open()
   }
 
   /**
-   * Whose hub this tab joins depends on who the user is.
-   * @param {Manner[]} manners
+   * Who the user is could not be learnt.
+   * @param {MercurioError} error
    */
-  async #join(manners) {
-    const { user } = this.#config
-    const isKnown = user !== 'me' || manners[0] === 'none'
-    const clientID = isKnown ? user : await this.#whoami()
-    if (!this.#isClosed) this.#open(manners, clientID)
-  }
-
-  /** The user's id, as the gateway has it; asked for until it answers. */
-  async #whoami() {
-    const tokens = new Tokens(() => this.#getToken(), this.#token)
-    const api = new Api(this.#config, tokens)
-    const waits = new Waits()
-    while (!this.#isClosed) {
-      try {
-        const { clientID } = await api.page(1, '')
-        this.#token = tokens.current
-        return clientID
-      } catch (error) {
-        const { code, message } = failure(error)
-        const isFinal = error instanceof MercurioError && error.isFinal
-        const connection = isFinal ? 'closed' : 'waiting'
-        this.#set({ connection, error: { code, message }, loading: false })
-        if (isFinal) this.#isReady()
-        await new Promise((resolve) => {
-          this.#wake = () => resolve(undefined)
-          if (!isFinal) setTimeout(resolve, waits.afterRefusal(0))
-        })
-        this.#wake = () => {}
-      }
-    }
-    return ''
+  #refused(error) {
+    const { code, message, isFinal } = error
+    const connection = isFinal ? 'closed' : this.#whoami.isOffline ? 'offline' : 'waiting'
+    this.#set({ connection, error: { code, message }, loading: false })
+    if (!isFinal) return
+    this.#calls.refuse(error)
+    this.#isReady()
   }
 
   async #getToken() {
     return ask(this.#options.getToken, this.#config.auth)
   }
 
-  /**
-   * Opens the first of these that works here.
-   * @param {Manner[]} manners
-   * @param {string} clientID
-   */
-  #open([manner, ...others], clientID) {
-    if (this.#isClosed) return
-    this.#isJoined = false
-    const { url, auth, topics, hasToken } = this.#config
-    const fail = (/** @type {unknown} */ error) => {
-      this.#link?.close()
-      if (others.length > 0) return this.#open(others, clientID)
-      const { message } = failure(error)
-      this.close()
-      this.#set({ error: { code: 'sharing-unavailable', message } })
-    }
+  #open() {
+    const { url, user, isMe, auth, topics, hasToken } = this.#config
     const line = {
       id: this.#id,
-      key: JSON.stringify([url, clientID, auth, topics, hasToken]),
+      key: JSON.stringify([url, user, isMe, auth, topics, hasToken]),
       hello: () => this.#hello(),
       receive: (/** @type {ToTab} */ message) => void this.#receive(message),
       onHub: () => this.#greet(),
       model: () => this.#mirror.model,
     }
-    try {
-      if (manner === 'worker') {
-        if (!('SharedWorker' in globalThis)) throw new Error('there is no SharedWorker here')
-        const missing = new Error('the SharedWorker can’t be started')
-        this.#link = workerLink(line, this.#options.workerUrl, () => fail(missing))
-      } else if (manner === 'leader') {
-        if (!hasLocks) throw new Error('there are no Web Locks here')
-        this.#link = leaderLink(line)
-      } else {
-        this.#link = ownLink(line)
-      }
-    } catch (error) {
-      fail(error)
-    }
+    this.#link = bestLink(this.#manners, line, this.#options.workerUrl, (error) => {
+      this.close()
+      this.#set({ error: { code: 'sharing-unavailable', message: failure(error).message } })
+    })
   }
 
   /** @returns {ToHub & { type: 'hello' }} */
@@ -233,14 +197,8 @@ export class Inbox extends InboxEvents {
     if (this.#isClosed) return
     if (message.type === 'update') this.#update(message)
     else if (message.type === 'rejoin') this.#rejoin()
-    else if (message.type === 'result') {
-      const call = this.#calls.get(message.id)
-      this.#calls.delete(message.id)
-      if (message.error) call?.reject(revived(message.error))
-      else call?.resolve()
-    } else {
-      this.#link?.post(await this.#answer(message.id))
-    }
+    else if (message.type === 'result') this.#calls.settle(message)
+    else this.#link?.post(await this.#answer(message.id))
   }
 
   /**
@@ -263,12 +221,13 @@ export class Inbox extends InboxEvents {
     this.#link = undefined
     this.#isJoined = false
     this.#newest = 0
-    // The first one's token may hold for long.
+    // The first one's token may hold for long, and what was to be marked was the first one's.
     this.#token = ''
+    this.#config = { ...this.#config, user: 'me' }
+    this.#calls.refuse(new MercurioError('other-user', 'the user is another one now'))
     this.#mirror.clear()
     this.#set({})
-    const { sharing = 'auto' } = this.#options
-    void this.#join(sharing === 'auto' ? MANNERS : [sharing])
+    void this.#whoami.otherUser().then(() => this.#join())
   }
 
   /** @param {import('./client/hub.js').Update} update */
@@ -286,7 +245,7 @@ export class Inbox extends InboxEvents {
     if (model.clientID !== null || this.state.connection === 'closed') this.#isReady()
     if (isFirst && !this.#isJoined) {
       this.#isJoined = true
-      for (const { call } of this.#calls.values()) this.#link?.post(call)
+      for (const call of this.#calls.waiting) this.#link?.post(call)
     }
   }
 
@@ -342,20 +301,12 @@ export class Inbox extends InboxEvents {
    * @returns {Promise<void>}
    */
   #call(method, ...args) {
-    if (this.#isClosed) return Promise.reject(closed())
-    const id = ++this.#callCount
-    /** @type {ToHub & { type: 'call' }} */
-    const call = { type: 'call', id, method, args }
-    return new Promise((resolve, reject) => {
-      this.#calls.set(id, { call, resolve, reject })
-      // Otherwise it is said once there is a hub, and again to one that takes over.
-      if (this.#isJoined) this.#link?.post(call)
-    })
-  }
-
-  #refuseCalls() {
-    for (const { reject } of this.#calls.values()) reject(closed())
-    this.#calls.clear()
+    const refused = this.#isClosed ? closed() : this.#whoami.refused
+    if (refused) return Promise.reject(refused)
+    const { call, answer } = this.#calls.make(method, args)
+    // Otherwise it is said once there is a hub, and again to one that takes over.
+    if (this.#isJoined) this.#link?.post(call)
+    return answer
   }
 
   /** @param {boolean} isOn */
@@ -372,7 +323,7 @@ export class Inbox extends InboxEvents {
     else if (event.type === 'pageshow') {
       if (/** @type {PageTransitionEvent} */ (event).persisted) this.#greet()
     } else if (event.type !== 'visibilitychange' || document.visibilityState === 'visible') {
-      if (this.state.connection !== 'closed') this.#wake()
+      this.#whoami.wake()
       this.#link?.post({ type: 'wake', isOnline: navigator.onLine })
     }
   }

@@ -1,8 +1,8 @@
 // <mercurio-inbox>: a bell with a badge, and what is behind it. How to use it is in README.md.
 
 import { Announcer } from './inbox/announcer.js'
+import { Bell } from './inbox/bell.js'
 import { Connection, optionsOf } from './inbox/connection.js'
-import { icon, make, set, write } from './inbox/dom.js'
 import { Notices } from './inbox/notices.js'
 import { Panel } from './inbox/panel.js'
 import { Popover } from './inbox/popover.js'
@@ -18,7 +18,6 @@ import { Times } from './inbox/time.js'
  * @typedef {import('./inbox/item.js').Surroundings} Surroundings
  */
 
-const BADGE_MAX = 99
 const TICK = 30_000
 
 /** Properties that a page may have set before the element was defined. */
@@ -34,25 +33,13 @@ export class MercurioInbox extends HTMLElement {
     ...['lang', 'texts', 'layout', 'open'],
   ]
 
-  #badge = make('span', { class: 'badge', part: 'badge', 'aria-hidden': 'true' })
-  #bell = make(
-    'button',
-    {
-      type: 'button',
-      class: 'bell',
-      part: 'bell',
-      'aria-haspopup': 'dialog',
-      'aria-controls': 'panel',
-    },
-    icon('bell'),
-    this.#badge,
-  )
+  #bell = new Bell()
   #panel = new Panel({
     loadMore: () => void this.#loadMore(),
     markAll: () => void this.#mark((inbox) => inbox.markAllRead(), 'allMarked'),
     retry: () => void (this.inbox ? this.inbox.reload().catch(() => {}) : this.#connectSoon()),
   })
-  #popover = new Popover(this.#panel.element, this.#bell, (isOpen) => {
+  #popover = new Popover(this.#panel.element, this.#bell.element, (isOpen) => {
     this.toggleAttribute('open', isOpen)
     this.#show()
   })
@@ -90,7 +77,7 @@ export class MercurioInbox extends HTMLElement {
     super()
     const root = this.attachShadow({ mode: 'open' })
     root.adoptedStyleSheets = [sheet()]
-    root.append(this.#bell, this.#panel.element, this.#announcer.element)
+    root.append(this.#bell.element, this.#panel.element, this.#announcer.element)
   }
 
   // What a page sets.
@@ -226,9 +213,7 @@ export class MercurioInbox extends HTMLElement {
       item?.element.addEventListener('animationend', (event) => {
         if (event.target === item.element) item.element.classList.remove('arrived')
       })
-      this.#bell.classList.remove('rings')
-      void this.#bell.offsetWidth // Begins the animation anew.
-      this.#bell.classList.add('rings')
+      this.#bell.ring()
       this.#announcer.arrive(item?.title ?? '')
     })
   }
@@ -311,14 +296,7 @@ export class MercurioInbox extends HTMLElement {
       this.#isShowing = false
       if (!this.isConnected) return
       const { phrases } = this.#around
-      const count = this.#connection.state.unreadCount
-      const shown = phrases.say(count > BADGE_MAX ? 'badgeOverflow' : 'badge', {
-        count: Math.min(count, BADGE_MAX),
-      })
-      write(this.#badge, count > 0 ? shown : '')
-      this.#badge.hidden = count === 0
-      set(this.#bell, 'aria-label', phrases.say('bell', { count }))
-      set(this.#bell, 'title', phrases.say('title'))
+      this.#bell.show(this.#connection.state.unreadCount, phrases)
       this.#panel.show(this.#connection.state, this.#around, this.#notices.line(phrases))
     })
   }

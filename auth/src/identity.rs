@@ -10,8 +10,11 @@ pub const SCOPE_PUBLISH: &str = "notifications:publish";
 /// The scope to act for any recipient, as services and the gateway itself do.
 pub const SCOPE_ANY: &str = "notifications:any";
 
+/// The scope to copy everything that is stored: backups, and cores that start from another one.
+pub const SCOPE_ADMIN: &str = "notifications:admin";
+
 /// Every scope there is.
-pub const SCOPES: &[&str] = &[SCOPE_PUBLISH, SCOPE_ANY];
+pub const SCOPES: &[&str] = &[SCOPE_PUBLISH, SCOPE_ANY, SCOPE_ADMIN];
 
 /// The most bytes a user's id has; the same as a recipient's.
 pub const MAX_USER_BYTES: usize = 128;
@@ -28,6 +31,7 @@ pub struct Identity {
     pub expires_at: Option<SystemTime>,
     pub(crate) publish: bool,
     pub(crate) any: bool,
+    pub(crate) admin: bool,
 }
 
 impl Identity {
@@ -37,6 +41,7 @@ impl Identity {
             expires_at,
             publish: scopes.contains(&SCOPE_PUBLISH),
             any: scopes.contains(&SCOPE_ANY),
+            admin: scopes.contains(&SCOPE_ADMIN),
         }
     }
 
@@ -50,6 +55,12 @@ impl Identity {
     #[must_use]
     pub fn may_act_for(&self, user: &str) -> bool {
         self.any || self.user == user
+    }
+
+    /// Whether they may copy everything that is stored.
+    #[must_use]
+    pub fn may_administer(&self) -> bool {
+        self.admin
     }
 
     /// How long the token lives on after `now`, zero if it has expired; `None`: for ever.

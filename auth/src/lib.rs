@@ -42,7 +42,7 @@
 //! | `rules.rs`, `identity.rs` | what is expected of claims, and what comes out |
 //! | `keys.rs`, `pem.rs`, `jwks.rs` | keys from secrets, PEM and sets, checked when they are loaded |
 //! | `clients.rs` | scopes of those who show a certificate instead |
-//! | `issue.rs`, `service.rs` | tokens of our own: `mercurio token`, and the gateway's for the core |
+//! | `issue.rs`, `service.rs` | tokens of our own: `mercurio token`, and the gateway's and cores' for a core |
 //! | `error.rs`, `secret.rs` | errors with their codes; bytes that don't print |
 //!
 //! No `Debug` here prints key material or a token, and no error quotes a token or a claim's value.
@@ -64,11 +64,11 @@ mod verify;
 
 pub use clients::{ClientScopeError, ClientScopes};
 pub use error::{ClaimError, ClaimProblem, KeyError, RulesError, TokenError};
-pub use identity::{Identity, MAX_USER_BYTES, SCOPE_ANY, SCOPE_PUBLISH, SCOPES};
+pub use identity::{Identity, MAX_USER_BYTES, SCOPE_ADMIN, SCOPE_ANY, SCOPE_PUBLISH, SCOPES};
 pub use issue::Issuer;
 pub use jwks::{KeySet, MAX_SET_KEYS};
 pub use keys::{SigningKey, VerifyingKey, WEAK_SECRET_BYTES};
 pub use rules::ClaimRules;
 pub use secret::SecretBytes;
-pub use service::{SERVICE_TTL, SERVICE_USER, ServiceTokens};
+pub use service::{PEER_USER, SERVICE_TTL, SERVICE_USER, ServiceTokens};
 pub use verify::{KeySource, MAX_TOKEN_BYTES, Verifier};

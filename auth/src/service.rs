@@ -1,17 +1,20 @@
-//! The token the gateway shows the core.
+//! The tokens that the gateway, and other cores, show a core.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::error::KeyError;
-use crate::identity::{SCOPE_ANY, SCOPE_PUBLISH};
+use crate::identity::{SCOPE_ADMIN, SCOPE_ANY, SCOPE_PUBLISH};
 use crate::issue::Issuer;
 
 /// The user the gateway is towards the core.
 pub const SERVICE_USER: &str = "mercurio-gateway";
 
-/// How long one of its tokens lives. It is replaced at half of that, so the two machines' clocks
+/// The user a core is towards another one.
+pub const PEER_USER: &str = "mercurio-core";
+
+/// How long one of their tokens lives. It is replaced at half of that, so the two machines' clocks
 /// may differ by as much.
 pub const SERVICE_TTL: Duration = Duration::from_secs(5 * 60);
 
@@ -24,6 +27,8 @@ enum Source {
     Fixed(String),
     Issued {
         issuer: Issuer,
+        user: &'static str,
+        scopes: &'static [&'static str],
         current: Mutex<Option<Minted>>,
     },
 }
@@ -45,8 +50,20 @@ impl ServiceTokens {
     /// Tokens of `issuer`'s for [`SERVICE_USER`], who may publish and act for anyone.
     #[must_use]
     pub fn issued(issuer: Issuer) -> Self {
+        Self::of(issuer, SERVICE_USER, &[SCOPE_ANY, SCOPE_PUBLISH])
+    }
+
+    /// Tokens of `issuer`'s for [`PEER_USER`], who may copy everything that is stored.
+    #[must_use]
+    pub fn for_peers(issuer: Issuer) -> Self {
+        Self::of(issuer, PEER_USER, &[SCOPE_ADMIN])
+    }
+
+    fn of(issuer: Issuer, user: &'static str, scopes: &'static [&'static str]) -> Self {
         Self(Arc::new(Source::Issued {
             issuer,
+            user,
+            scopes,
             current: Mutex::new(None),
         }))
     }
@@ -70,9 +87,14 @@ impl ServiceTokens {
     /// # Errors
     /// The same.
     pub fn token_at(&self, now: SystemTime) -> Result<String, KeyError> {
-        let (issuer, current) = match &*self.0 {
+        let (issuer, user, scopes, current) = match &*self.0 {
             Source::Fixed(token) => return Ok(token.clone()),
-            Source::Issued { issuer, current } => (issuer, current),
+            Source::Issued {
+                issuer,
+                user,
+                scopes,
+                current,
+            } => (issuer, user, scopes, current),
         };
         // Signing under the lock: the others want the same token and would wait for it anyway.
         // A panic in another thread leaves a whole token or none, so poison means nothing here.
@@ -80,8 +102,7 @@ impl ServiceTokens {
         if let Some(minted) = current.as_ref().filter(|minted| minted.is_fresh(now)) {
             return Ok(minted.token.clone());
         }
-        let scopes = [SCOPE_ANY, SCOPE_PUBLISH];
-        let token = issuer.issue_at(SERVICE_USER, &scopes, SERVICE_TTL, now)?;
+        let token = issuer.issue_at(user, scopes, SERVICE_TTL, now)?;
         *current = Some(Minted {
             token: token.clone(),
             at: now,

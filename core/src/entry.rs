@@ -57,6 +57,27 @@ pub enum Entry {
     ReadStateSet(ReadStateSet),
 }
 
+impl Entry {
+    /// Bytes that it is reckoned at, on its way to the log.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        // What its ids and its times take.
+        const FIXED: usize = 256;
+        FIXED
+            + match self {
+                Self::Published(Audience::Everyone, published) => published.data.len(),
+                Self::Published(Audience::Recipients(recipients), published) => {
+                    let ids = recipients.iter().map(|id| id.as_str().len() + 4);
+                    published.data.len() + ids.sum::<usize>()
+                }
+                Self::ReadStateSet(set) => match &set.target {
+                    ReadTarget::Ids(ids) => ids.len() * 8,
+                    ReadTarget::UpTo(_) => 0,
+                },
+            }
+    }
+}
+
 /// What was published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {

@@ -6,18 +6,23 @@
 //! | module | subject |
 //! |---|---|
 //! | [`entry`], [`topic`], [`clock`] | the domain |
-//! | [`store`] | the embedded log and its view, on sled |
+//! | [`log`] | the log: its own, or one that cores share |
+//! | [`store`] | the journal and the view, on sled |
 //! | [`writer`], [`sweeper`] | the one writer; retention |
 //! | [`hub`] | from the writer to live readers |
 //! | `grpc` | the services |
+//! | [`bootstrap`] | a data directory copied from a core that runs |
 //! | [`settings`], [`metrics`] | what can be set, and what is counted |
 
 #![warn(missing_docs)]
 
+mod attach;
+pub mod bootstrap;
 pub mod clock;
 pub mod entry;
 mod grpc;
 pub mod hub;
+pub mod log;
 pub mod metrics;
 pub mod settings;
 pub mod store;
@@ -37,6 +42,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use grpc::{Door, ServeError};
+pub use log::{LogError, LogKind, LogSettings, LogStatus};
 pub use settings::{CoreSettings, HubSettings, Limits, Transport};
 pub use store::{Retention, StoreError, StoreSettings};
 pub use writer::WriterSettings;
@@ -54,6 +60,7 @@ pub struct Core {
     store: Store,
     hub: Arc<Hub>,
     writer: Writer,
+    log: LogStatus,
     running: Running,
 }
 
@@ -69,12 +76,21 @@ pub enum OpenError {
     /// The store: what it says names what to do.
     #[error("open the store: {0}")]
     Store(#[from] StoreError),
+    /// The log: what it says names what to do.
+    #[error("open the log: {0}")]
+    Log(#[from] LogError),
     /// A thread can't be started.
     #[error("start a thread: {0}")]
     Thread(#[from] io::Error),
 }
 
 impl Core {
+    /// How the log is doing, for who asks whether this core is ready.
+    #[must_use]
+    pub fn log_status(&self) -> LogStatus {
+        self.log.clone()
+    }
+
     /// Opens the data directory and starts the writer and retention. Blocks, seconds on a large
     /// directory.
     ///
@@ -83,16 +99,15 @@ impl Core {
     pub fn open(settings: CoreSettings, registry: &mut Registry) -> Result<Self, OpenError> {
         let metrics = Arc::new(Metrics::default());
         metrics.register(registry);
-        let store = Store::open(
-            &settings.data_dir,
-            settings.store.clone(),
-            settings.retention,
-        )?;
+        let (store, log) = attach::open(&settings, &metrics)?;
         let last = store.last_sequence();
         let hub = Arc::new(Hub::with(last, settings.hub.clone(), metrics.clone()));
+        let status = log.status.clone();
+        let now = attach::retention_clock(&log);
         let (writer, handle) = Writer::start(
             store.clone(),
             hub.clone(),
+            log,
             &settings.writer,
             metrics.clone(),
         )?;
@@ -101,6 +116,7 @@ impl Core {
             handle.rolls(),
             metrics.clone(),
             settings.store.sweep_interval,
+            now,
         )?;
         let running = Running {
             sweeper,
@@ -113,6 +129,7 @@ impl Core {
             store,
             hub,
             writer,
+            log: status,
             running,
         })
     }
@@ -135,6 +152,7 @@ pub async fn serve(
         store,
         hub,
         writer,
+        log,
         running,
     } = core;
     let grace = settings.shutdown_grace;
@@ -143,8 +161,10 @@ pub async fn serve(
         store,
         writer,
         hub,
+        log,
         metrics,
         reads: Arc::new(Semaphore::new(settings.transport.reads)),
+        snapshots: grpc::Held::new(settings.transport.snapshots),
         limits: settings.limits,
         transport: settings.transport,
         verifier,

@@ -49,6 +49,14 @@ pub struct Metrics {
     pub store_bytes: Gauge,
     /// `store_segments`
     pub segments: Gauge,
+    /// `log_connected`
+    pub log_connected: Gauge,
+    /// `log_halted`
+    pub log_halted: Gauge,
+    /// `log_lag_messages`
+    pub log_lag: Gauge<u64, AtomicU64>,
+    /// `log_applied_position`
+    pub log_applied: Gauge<u64, AtomicU64>,
     /// `last_sequence`
     pub last_sequence: Gauge<u64, AtomicU64>,
     delivered: Family<PathLabel, Counter>,
@@ -90,6 +98,10 @@ impl Default for Metrics {
             sync_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 15)),
             store_bytes: Gauge::default(),
             segments: Gauge::default(),
+            log_connected: Gauge::default(),
+            log_halted: Gauge::default(),
+            log_lag: Gauge::default(),
+            log_applied: Gauge::default(),
             last_sequence: Gauge::default(),
             delivered,
             fell_behind,
@@ -169,6 +181,26 @@ impl Metrics {
             "store_segments",
             "Segments of the store",
             self.segments.clone(),
+        );
+        r.register(
+            "log_connected",
+            "Whether the log can be reached; an embedded one always can",
+            self.log_connected.clone(),
+        );
+        r.register(
+            "log_halted",
+            "Whether the log is no longer applied, because it is not what it should be",
+            self.log_halted.clone(),
+        );
+        r.register(
+            "log_lag_messages",
+            "Messages that a shared log has more than are applied here",
+            self.log_lag.clone(),
+        );
+        r.register(
+            "log_applied_position",
+            "The last message of a shared log that is applied here",
+            self.log_applied.clone(),
         );
         r.register(
             "last_sequence",

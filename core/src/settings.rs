@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 
 use crate::{
     entry::RECIPIENT_ID_MAX,
+    log::LogSettings,
     store::{Retention, StoreSettings},
     topic::TOPIC_MAX,
     writer::WriterSettings,
@@ -21,6 +22,8 @@ pub struct CoreSettings {
     pub retention: Retention,
     /// How the store uses its machine.
     pub store: StoreSettings,
+    /// Which log is written to and applied.
+    pub log: LogSettings,
     /// Bounds of the writer.
     pub writer: WriterSettings,
     /// Bounds of what waits for live readers.
@@ -39,6 +42,7 @@ impl Default for CoreSettings {
             limits: Limits::default(),
             retention: Retention::default(),
             store: StoreSettings::default(),
+            log: LogSettings::default(),
             writer: WriterSettings::default(),
             hub: HubSettings::default(),
             transport: Transport::default(),
@@ -168,6 +172,10 @@ pub struct Transport {
     pub call_timeout: Duration,
     /// Reads of the store at once. Default 64.
     pub reads: usize,
+    /// Snapshots held at once, and reads of them. Default 2.
+    pub snapshots: usize,
+    /// How long a snapshot is held that nobody reads. Default 10 minutes.
+    pub snapshot_idle: Duration,
     /// How long a read waits for its turn before it is refused. Default 10 s.
     pub read_wait: Duration,
 }
@@ -182,6 +190,8 @@ impl Default for Transport {
             handshake_timeout: Duration::from_secs(10),
             call_timeout: Duration::from_secs(30),
             reads: 64,
+            snapshots: 2,
+            snapshot_idle: Duration::from_secs(600),
             read_wait: Duration::from_secs(10),
         }
     }

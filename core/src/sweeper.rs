@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{clock, metrics::Metrics, store::Store, writer::RollRequests};
+use crate::{entry::Millis, metrics::Metrics, store::Store, writer::RollRequests};
 
 /// How often a sealed segment is looked for between sweeps.
 const PACK_EVERY: Duration = Duration::from_secs(1);
@@ -19,7 +19,7 @@ pub struct Sweeper {
 }
 
 impl Sweeper {
-    /// Starts the thread. `interval` is how often it looks for what is past.
+    /// Starts the thread. `interval` is how often it looks for what is past, at the time `now`.
     ///
     /// # Errors
     /// The thread can't be started.
@@ -28,6 +28,7 @@ impl Sweeper {
         requests: RollRequests,
         metrics: Arc<Metrics>,
         interval: Duration,
+        now: impl Fn() -> Millis + Send + 'static,
     ) -> std::io::Result<Self> {
         let (stop, stopped) = mpsc::channel();
         let tick = interval.min(PACK_EVERY);
@@ -40,11 +41,11 @@ impl Sweeper {
                     let due = since_sweep >= interval;
                     if due {
                         since_sweep = Duration::ZERO;
-                        if store.is_roll_due(clock::now()) {
+                        if store.is_roll_due(now()) {
                             requests.roll();
                         }
                     }
-                    pack(&store, due, &stopped);
+                    pack(&store, due, now(), &stopped);
                     metrics
                         .store_bytes
                         .set(i64::try_from(store.size()).unwrap_or(i64::MAX));
@@ -73,11 +74,10 @@ impl Drop for Sweeper {
     }
 }
 
-fn pack(store: &Store, look_for_past: bool, stopped: &mpsc::Receiver<()>) {
+fn pack(store: &Store, look_for_past: bool, now: Millis, stopped: &mpsc::Receiver<()>) {
     let is_stopped = || !matches!(stopped.try_recv(), Err(mpsc::TryRecvError::Empty));
     let mut go_on = true;
     while go_on && !is_stopped() {
-        let now = clock::now();
         let packed = match store.pack_one(now).and_then(|packed| match packed {
             true => Ok(true),
             false => store.merge_some(now),

@@ -8,7 +8,7 @@ use axum::{
 };
 use http::Uri;
 use mercurio_proto::v1::{
-    GetNotificationRequest, Ids, ListHistoryRequest, ReadStatus, SetReadStateRequest,
+    self as pb, GetNotificationRequest, Ids, ListHistoryRequest, ReadStatus, SetReadStateRequest,
     SetReadStateResponse, set_read_state_request::Target,
 };
 use serde_json::{Value, json};
@@ -49,13 +49,12 @@ pub(crate) async fn list(
         page_size,
         page_token: query.one("pageToken")?.unwrap_or_default().to_owned(),
     };
-    let request = context.core.call(&request_id, request)?;
     let page = context
-        .core
-        .client()
-        .list_history(request)
-        .await?
-        .into_inner();
+        .cores
+        .call(&request_id, request, async |mut core, request| {
+            core.list_history(request).await
+        })
+        .await?;
     let notifications: Vec<_> = page.notifications.iter().map(Notification::new).collect();
     Ok(Json(json!({
         "clientID": client.id,
@@ -74,18 +73,7 @@ pub(crate) async fn get(
     Path((_, id)): Path<(String, String)>,
 ) -> Result<Json<Value>, ApiError> {
     let id = notification_id(&id)?;
-    let request = GetNotificationRequest {
-        recipient_id: client.id,
-        id,
-    };
-    let request = context.core.call(&request_id, request)?;
-    let found = context
-        .core
-        .client()
-        .get_notification(request)
-        .await?
-        .into_inner();
-    let notification = found.notification.unwrap_or_default();
+    let notification = find(&context, &request_id, client.id, id).await?;
     Ok(Json(json!(Notification::new(&notification))))
 }
 
@@ -143,12 +131,7 @@ async fn mark_one(
     let marked = mark(context, request_id, client.id.clone(), target, read).await?;
     if marked.changed == 0 {
         // It was so already, or it is not there: that is worth knowing.
-        let request = GetNotificationRequest {
-            recipient_id: client.id,
-            id,
-        };
-        let request = context.core.call(&request_id.0, request)?;
-        context.core.client().get_notification(request).await?;
+        find(context, &request_id.0, client.id, id).await?;
     }
     Ok(Json(
         json!({ "status": if read { "read" } else { "unread" } }),
@@ -167,13 +150,30 @@ async fn mark(
         target: Some(target),
         read,
     };
-    let request = context.core.call(&request_id.0, request)?;
-    Ok(context
-        .core
-        .client()
-        .set_read_state(request)
-        .await?
-        .into_inner())
+    // Made twice it does the same.
+    let marked = context
+        .cores
+        .call(&request_id.0, request, async |mut core, request| {
+            core.set_read_state(request).await
+        })
+        .await?;
+    Ok(marked)
+}
+
+async fn find(
+    context: &Context,
+    request_id: &str,
+    recipient_id: String,
+    id: u64,
+) -> Result<pb::Notification, ApiError> {
+    let request = GetNotificationRequest { recipient_id, id };
+    let found = context
+        .cores
+        .call(request_id, request, async |mut core, request| {
+            core.get_notification(request).await
+        })
+        .await?;
+    Ok(found.notification.unwrap_or_default())
 }
 
 fn notification_id(text: &str) -> Result<u64, ApiError> {

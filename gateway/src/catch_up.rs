@@ -1,5 +1,9 @@
 //! What the store has for a stream after its cursor, a page at a time.
 //!
+//! The core that is asked is the one whose relay brings the stream's entries, and what it calls the
+//! present has to be as far as that relay has been heard of: what is read meets what the relay
+//! brings without a gap, even if behind the address there is another core now, one that lags.
+//!
 //! While a page is read the call to the core is drained whether or not the stream's client reads:
 //! no client can hold one up. What is read is bounded, and so is the number of those who read.
 
@@ -10,12 +14,14 @@ use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Instant, timeout},
 };
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
 
 use crate::{
     Context,
+    core::is_passing,
+    cores::Stay,
     error::ApiError,
-    registry::Open,
+    registry::{Heard, Open},
     sse::{self, Frame},
 };
 
@@ -56,22 +62,17 @@ pub(crate) async fn first(
 ) -> Result<(Option<Frame>, Reading), ApiError> {
     let mut patience = reader.context.settings.open_timeout;
     let (call, opened) = loop {
-        let turn = Call::turn(&reader, Some(patience)).await?;
+        let turn = Turn::taken(&reader, Some(patience)).await?;
         let asked = Instant::now();
-        let begun = timeout(patience, async {
-            let mut call = Call::begin(&reader, after, turn).await?;
-            let opened = call.messages.message().await?;
-            Ok::<_, Status>((call, opened))
-        });
-        match begun.await {
-            Ok(Ok((call, Some(opened)))) => break (call, opened),
-            Ok(Err(status)) if status.code() != Code::Unavailable => return Err(status.into()),
-            _ => {}
-        }
+        let refused = match Call::begin(&reader, after, turn, patience).await {
+            Ok(begun) => break begun,
+            Err(status) if is_passing(&status) => status,
+            Err(status) => return Err(status.into()),
+        };
         tokio::time::sleep(Duration::from_millis(100)).await;
         patience = patience.saturating_sub(asked.elapsed());
         if patience.is_zero() {
-            return Err(ApiError::core_away());
+            return Err(refused.into());
         }
     };
     let rest = Page::after(Some(opened.cursor));
@@ -83,17 +84,22 @@ pub(crate) async fn first(
 pub(crate) fn next(reader: Arc<Reader>, after: Option<u64>) -> Reading {
     Box::pin(async move {
         let mut wait = Duration::from_millis(50);
+        let patience = reader.context.settings.call_timeout;
         loop {
-            let begun = match Call::turn(&reader, None).await {
-                Ok(turn) => Call::begin(&reader, after, turn).await,
+            let begun = match Turn::taken(&reader, None).await {
+                Ok(turn) => Call::begin(&reader, after, turn, patience).await,
                 Err(status) => Err(status),
             };
             match begun {
-                Ok(call) => match call.read(Page::after(after)).await {
-                    Ok(page) => return page,
-                    Err(part) if !part.frames.is_empty() => return part,
-                    Err(_) => {}
-                },
+                Ok((call, opened)) => {
+                    let mut page = Page::after(after);
+                    page.add(&opened);
+                    match call.read(page).await {
+                        Ok(page) => return page,
+                        Err(part) if !part.frames.is_empty() => return part,
+                        Err(_) => {}
+                    }
+                }
                 Err(status) => log(&status),
             }
             tokio::time::sleep(wait.mul_f64(fastrand::f64())).await;
@@ -102,20 +108,16 @@ pub(crate) fn next(reader: Arc<Reader>, after: Option<u64>) -> Reading {
     })
 }
 
-/// A `Subscribe` up to the present.
-struct Call {
-    messages: Streaming<SubscribeResponse>,
-    context: Arc<Context>,
-    _turn: OwnedSemaphorePermit,
+/// One of those who may read the store now.
+struct Turn {
+    _permit: OwnedSemaphorePermit,
+    heard: Heard,
 }
 
-impl Call {
+impl Turn {
     /// Waits for a turn, and sees to it that what comes from then on waits in the mailbox. An error
     /// if the relay does not bring the user's entries within `patience`.
-    async fn turn(
-        reader: &Reader,
-        patience: Option<Duration>,
-    ) -> Result<OwnedSemaphorePermit, Status> {
+    async fn taken(reader: &Reader, patience: Option<Duration>) -> Result<Self, Status> {
         // The mailbox is emptied last: what came during the wait for a turn is in the store.
         loop {
             let joined = reader.place.joined();
@@ -125,19 +127,34 @@ impl Call {
                     .await
                     .map_err(|_| Status::unavailable("the core can't be reached"))?,
             }
-            let turn = reader.context.catch_ups.clone().acquire_owned().await;
-            let turn = turn.map_err(|_| Status::unavailable("shutting down"))?;
-            if reader.place.resume() {
-                return Ok(turn);
+            let permit = reader.context.catch_ups.clone().acquire_owned().await;
+            let permit = permit.map_err(|_| Status::unavailable("shutting down"))?;
+            if let Some(heard) = reader.place.resume() {
+                return Ok(Self {
+                    _permit: permit,
+                    heard,
+                });
             }
         }
     }
+}
 
+/// A `Subscribe` up to the present.
+struct Call {
+    messages: Streaming<SubscribeResponse>,
+    stay: Stay,
+    context: Arc<Context>,
+    _turn: Turn,
+}
+
+impl Call {
+    /// Asks, and gives what the core says first.
     async fn begin(
         reader: &Reader,
         after: Option<u64>,
-        turn: OwnedSemaphorePermit,
-    ) -> Result<Self, Status> {
+        turn: Turn,
+        patience: Duration,
+    ) -> Result<(Self, SubscribeResponse), Status> {
         let context = &reader.context;
         let request = SubscribeRequest {
             recipient_id: reader.place.user().to_owned(),
@@ -145,36 +162,46 @@ impl Call {
             topics: reader.topics.clone(),
             until_current: true,
         };
-        let request = context.core.stream(&reader.request_id, request)?;
-        let mut client = context.core.catch_ups();
-        let messages = timeout(context.settings.call_timeout, client.subscribe(request)).await;
-        let too_late = |_| Status::deadline_exceeded("the core did not answer in time");
-        let messages = messages.map_err(too_late)??.into_inner();
+        let request = context.cores.request(&reader.request_id, request)?;
+        let mut stay = context.cores.stay_at(turn.heard.core);
+        let mut client = stay.core.catch_ups();
+        let begun = stay.hear(patience, async {
+            let mut messages = client.subscribe(request).await?.into_inner();
+            Ok((messages.message().await?, messages))
+        });
+        let (Some(first), messages) = begun.await? else {
+            return Err(Status::unavailable("the core said nothing"));
+        };
+        if let Some(subscribe_response::Change::Opened(opened)) = &first.change
+            && opened.latest < turn.heard.cursor
+        {
+            return Err(Status::unavailable(
+                "the core is behind what its relay brought",
+            ));
+        }
         context.metrics.catching_up.inc();
-        Ok(Self {
+        let call = Self {
             messages,
+            stay,
             context: context.clone(),
             _turn: turn,
-        })
+        };
+        Ok((call, first))
     }
 
     /// Reads the page to its end; if the core fails, an error with the part that came.
     async fn read(mut self, mut page: Page) -> Result<Page, Page> {
         let mut bytes = 0;
+        let patience = self.context.settings.call_timeout;
         while bytes < PAGE_BYTES {
-            let next = timeout(self.context.settings.call_timeout, self.messages.message()).await;
-            let message = match next {
-                Ok(Ok(Some(message))) => message,
-                Ok(Ok(None)) => {
+            let message = match self.stay.hear(patience, self.messages.message()).await {
+                Ok(Some(message)) => message,
+                Ok(None) => {
                     page.is_last = true;
                     break;
                 }
-                Ok(Err(status)) => {
+                Err(status) => {
                     log(&status);
-                    return Err(page);
-                }
-                Err(_) => {
-                    log(&Status::deadline_exceeded("the core went silent"));
                     return Err(page);
                 }
             };

@@ -7,7 +7,11 @@
 //! - `Host` is a name of this machine: another site whose name was pointed here is not one;
 //! - `Origin` is that same host: another site's page has another, and can't choose it.
 //!
-//! Whoever may run programs on this machine can get one too; they could as well connect to gRPC.
+//! Whoever may run programs on this machine can get one too; they could as well connect to gRPC. And
+//! so can whoever comes through a forwarder on this machine that adds no head to say so (`ssh -R`,
+//! socat, nginx with a bare `proxy_pass`): then it is this machine that connects, and `Host` and `Origin`
+//! are what they claim. So the key is `dev`'s own, which opens nothing else: with one that was given
+//! there is no page, and no tokens.
 
 use std::{net::Ipv6Addr, sync::Arc, time::Duration};
 

@@ -11,6 +11,8 @@ use serde::Serialize;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
+use crate::core::is_passing;
+
 /// A refusal: a status, a stable code, a sentence, and when to try again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ApiError {
@@ -125,7 +127,7 @@ impl From<Status> for ApiError {
                 let code = code.unwrap_or("too-many-requests");
                 Self::new(StatusCode::TOO_MANY_REQUESTS, code, status.message()).retry(1)
             }
-            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => match code {
+            _ if is_passing(&status) => match code {
                 Some(code) => {
                     Self::new(StatusCode::SERVICE_UNAVAILABLE, code, status.message()).retry(1)
                 }

@@ -144,11 +144,17 @@ async fn publish(
     request_id: &RequestId,
     request: PublishRequest,
 ) -> Result<PublishResponse, ApiError> {
-    let request = context.core.call(&request_id.0, request)?;
-    Ok(context.core.client().publish(request).await?.into_inner())
+    let published = context
+        .cores
+        .call(&request_id.0, request, async |mut core, request| {
+            core.publish(request).await
+        })
+        .await?;
+    Ok(published)
 }
 
-/// An id that is given is one: an empty one would be replaced without a word.
+/// An id that is given is one: an empty one would be replaced without a word. Where none is given
+/// one is made: with it the core can be asked twice, and publishes once.
 fn given(id: Option<String>) -> Result<String, ApiError> {
     match id {
         Some(id) if id.is_empty() => Err(ApiError::field(
@@ -156,7 +162,7 @@ fn given(id: Option<String>) -> Result<String, ApiError> {
             "",
             "1..=128 bytes; leave it out and one is made",
         )),
-        id => Ok(id.unwrap_or_default()),
+        id => Ok(id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string())),
     }
 }
 

@@ -12,7 +12,7 @@ pub(crate) async fn live() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
-/// `GET /readyz`: the relay to the core stands, and the service is not ending.
+/// `GET /readyz`: the relay to a core stands, so that one answers, and the service is not ending.
 pub(crate) async fn ready(State(context): State<Arc<Context>>) -> Result<Json<Value>, ApiError> {
     if context.registry.is_connected() && !context.shutdown.is_cancelled() {
         return Ok(Json(json!({ "status": "ready" })));

@@ -11,7 +11,8 @@
 //! | `stream`, `feed`, `catch_up`, `delivery` | a browser's stream: opened; what is next; read from the store; written |
 //! | `socket`, `sse` | what it is written to; its bytes |
 //! | `registry`, `mailbox`, `lease` | which streams are open, what waits for each, until when |
-//! | `relay`, `core` | the one upstream stream; calls to the core |
+//! | `relay` | the one upstream stream |
+//! | `cores`, `choice`, `core` | calls, to the current core; which one that is; the connections to one |
 //! | `json` | what a notification looks like |
 //! | `demo` | the tokens of `mercurio dev`'s page |
 
@@ -21,8 +22,10 @@ mod api;
 mod assets;
 mod auth;
 mod catch_up;
+mod choice;
 mod connection;
 mod core;
+mod cores;
 mod delivery;
 mod demo;
 mod error;
@@ -54,13 +57,13 @@ use tokio_util::sync::CancellationToken;
 pub use server::{Gateway, ServeError};
 pub use settings::GatewaySettings;
 
-use crate::{core::Core, metrics::Metrics, registry::Registry};
+use crate::{cores::Cores, metrics::Metrics, registry::Registry};
 
 /// What every handler has at hand.
 struct Context {
     settings: GatewaySettings,
     verifier: Arc<Verifier>,
-    core: Core,
+    cores: Cores,
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
     /// At most so many streams catch up at once.

@@ -1,9 +1,20 @@
 //! What is counted. Names follow Prometheus' conventions; the registry adds `_total` to counters.
 
 use prometheus_client::{
-    metrics::{counter::Counter, gauge::Gauge},
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CoreLabel {
+    core: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
 
 #[derive(Default)]
 pub(crate) struct Metrics {
@@ -16,9 +27,24 @@ pub(crate) struct Metrics {
     pub relay_resets: Counter,
     pub relayed: Counter,
     pub connections: Gauge,
+    current_core: Family<CoreLabel, Gauge>,
+    failovers: Family<ReasonLabel, Counter>,
 }
 
 impl Metrics {
+    /// Whether this core is the current one.
+    pub fn show_core(&self, url: &str, is_current: bool) {
+        let label = CoreLabel { core: url.into() };
+        self.current_core
+            .get_or_create(&label)
+            .set(i64::from(is_current));
+    }
+
+    /// The gateway went to another core.
+    pub fn failed_over(&self, reason: &'static str) {
+        self.failovers.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("mercurio_gateway");
         let mut gauge = |name, help, gauge: &Gauge| registry.register(name, help, gauge.clone());
@@ -34,6 +60,16 @@ impl Metrics {
             &self.relay_connected,
         );
         gauge("connections", "Open HTTP connections", &self.connections);
+        registry.register(
+            "core_current",
+            "1 for the core that the gateway keeps to",
+            self.current_core.clone(),
+        );
+        registry.register(
+            "failovers",
+            "Times the gateway went to another core, by reason",
+            self.failovers.clone(),
+        );
         let mut counter =
             |name, help, counter: &Counter| registry.register(name, help, counter.clone());
         counter(

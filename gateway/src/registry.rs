@@ -3,6 +3,8 @@
 //! All under one lock, never held across a wait: so that a relay that breaks and a stream that
 //! resumes can't miss each other.
 
+mod place;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -21,6 +23,8 @@ use crate::{
     metrics::Metrics,
     sse::Event,
 };
+
+pub(crate) use place::Open;
 
 pub(crate) struct Registry {
     inner: Mutex<Inner>,
@@ -42,9 +46,20 @@ struct Inner {
     users: HashMap<Arc<str>, User>,
     streams: usize,
     changed: HashSet<Arc<str>>,
-    connected: bool,
+    /// The relay that stands.
+    relay: Option<Heard>,
     /// The service is ending: nobody is taken in any more.
     ending: bool,
+}
+
+/// A relay, and what it has spoken of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Heard {
+    /// The core that it is opened to.
+    pub core: usize,
+    /// The last sequence it named. What comes over it from now on comes after that; what is up to
+    /// it, the store has.
+    pub cursor: u64,
 }
 
 #[derive(Default)]
@@ -154,7 +169,8 @@ impl Registry {
             }
             handed += user.mailboxes.len() as u64;
         };
-        let inner = self.inner.lock();
+        let mut inner = self.inner.lock();
+        inner.hear(event.cursor);
         if recipients.is_empty() {
             inner.users.values().for_each(push);
         } else {
@@ -168,10 +184,10 @@ impl Registry {
         self.metrics.delivered.inc_by(handed);
     }
 
-    /// A new relay is there, which knows nobody yet.
-    pub fn connected(&self) {
+    /// A new relay is there, to this core, which knows nobody yet.
+    pub fn connected(&self, core: usize) {
         let mut inner = self.inner.lock();
-        inner.connected = true;
+        inner.relay = Some(Heard { core, cursor: 0 });
         inner.changed = inner.users.keys().cloned().collect();
         drop(inner);
         self.changed.notify_one();
@@ -180,7 +196,7 @@ impl Registry {
     /// The relay broke: every stream catches up once there is another.
     pub fn disconnected(&self) {
         let mut inner = self.inner.lock();
-        inner.connected = false;
+        inner.relay = None;
         for user in inner.users.values_mut() {
             user.joining = Joining::No;
             user.mailboxes
@@ -189,9 +205,10 @@ impl Registry {
         }
     }
 
-    /// The relay left something out: every stream catches up.
-    pub fn reset(&self) {
-        let inner = self.inner.lock();
+    /// The relay left something out, up to this cursor: every stream catches up.
+    pub fn reset(&self, cursor: u64) {
+        let mut inner = self.inner.lock();
+        inner.hear(cursor);
         let mailboxes = inner.users.values().flat_map(|user| &user.mailboxes);
         mailboxes.for_each(|mailbox| mailbox.set_behind());
     }
@@ -205,7 +222,7 @@ impl Registry {
     }
 
     pub fn is_connected(&self) -> bool {
-        self.inner.lock().connected
+        self.inner.lock().relay.is_some()
     }
 
     /// Waits until users came or went, and says which; at most `limit` of those who came, to be
@@ -238,10 +255,11 @@ impl Registry {
         interest
     }
 
-    /// The core brings these users' entries from now on. Who left and came back since has to be
-    /// joined anew: a leave may be on its way.
-    pub fn joined(&self, join: u64, users: &[Arc<str>]) {
+    /// The core brings these users' entries from now on, those after this cursor. Who left and came
+    /// back since has to be joined anew: a leave may be on its way.
+    pub fn joined(&self, join: u64, cursor: u64, users: &[Arc<str>]) {
         let mut inner = self.inner.lock();
+        inner.hear(cursor);
         for name in users {
             if let Some(user) = inner.users.get_mut(name)
                 && user.joining == Joining::Asked(join)
@@ -256,140 +274,13 @@ impl Registry {
     }
 }
 
-/// An open stream's place in the registry.
-pub(crate) struct Open {
-    registry: Arc<Registry>,
-    user: Arc<str>,
-    pub mailbox: Arc<Mailbox>,
-}
-
-impl Open {
-    /// The user whose stream it is.
-    pub fn user(&self) -> &str {
-        &self.user
-    }
-
-    /// Waits until the relay brings the user's entries.
-    pub async fn joined(&self) {
-        while let Err(joined) = self.try_joined(|| {}) {
-            // An error: the registry dropped the waiter with the relay; ask again.
-            let _ = joined.await;
+impl Inner {
+    fn hear(&mut self, cursor: u64) {
+        if let Some(relay) = &mut self.relay {
+            relay.cursor = relay.cursor.max(cursor);
         }
-    }
-
-    /// Has the user's entries wait in the mailbox from now on: what is read from the store after
-    /// this meets them without a gap. `false`: the relay does not bring them.
-    pub fn resume(&self) -> bool {
-        self.try_joined(|| self.mailbox.resume()).is_ok()
-    }
-
-    /// Does it under the lock, if the relay brings the user's entries.
-    fn try_joined(&self, then: impl FnOnce()) -> Result<(), oneshot::Receiver<()>> {
-        let mut inner = self.registry.inner.lock();
-        let Some(user) = inner.users.get_mut(&self.user) else {
-            return Ok(());
-        };
-        if user.joining == Joining::Joined {
-            then();
-            return Ok(());
-        }
-        let (wake, joined) = oneshot::channel();
-        user.waiting.retain(|waiting| !waiting.is_closed());
-        user.waiting.push(wake);
-        Err(joined)
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        let mut inner = self.registry.inner.lock();
-        let Some(user) = inner.users.get_mut(&self.user) else {
-            return;
-        };
-        user.mailboxes
-            .retain(|mailbox| !Arc::ptr_eq(mailbox, &self.mailbox));
-        let is_last = user.mailboxes.is_empty();
-        inner.streams -= 1;
-        if is_last {
-            inner.users.remove(&self.user);
-            // A relay that comes is told of all who are there then.
-            if inner.connected {
-                inner.changed.insert(self.user.clone());
-            } else {
-                inner.changed.remove(&self.user);
-            }
-        }
-        drop(inner);
-        if is_last {
-            self.registry.changed.notify_one();
-        }
-        self.registry.metrics.streams.dec();
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn registry() -> Arc<Registry> {
-        let limits = Limits {
-            streams: 3,
-            streams_per_user: 2,
-            mailbox: 4,
-        };
-        Arc::new(Registry::new(limits, Arc::default()))
-    }
-
-    fn open(registry: &Arc<Registry>, user: &str) -> Result<Open, ApiError> {
-        registry.open(user, Lease::new(user, user, None))
-    }
-
-    #[tokio::test]
-    async fn who_leaves_and_comes_back_is_joined_anew() {
-        let registry = registry();
-        registry.connected();
-        let first = open(&registry, "a").unwrap();
-        let users = registry.interest(1, 10).await.join;
-        assert_eq!(users, ["a".into()]);
-        drop(first);
-        let second = open(&registry, "a").unwrap();
-        // The answer to the first join comes late.
-        registry.joined(1, &users);
-        assert!(!second.resume());
-        assert_eq!(registry.interest(2, 10).await.join, users);
-        registry.joined(2, &users);
-        assert!(second.resume());
-        registry.disconnected();
-        assert!(!second.resume());
-    }
-
-    #[test]
-    fn limits_hold_and_leaving_makes_room() {
-        let registry = registry();
-        let a = [open(&registry, "a").unwrap(), open(&registry, "a").unwrap()];
-        assert_eq!(
-            open(&registry, "a").err().unwrap().code(),
-            "too-many-streams"
-        );
-        let b = open(&registry, "b").unwrap();
-        assert_eq!(
-            open(&registry, "c").err().unwrap().code(),
-            "too-many-streams"
-        );
-        drop(a);
-        drop(b);
-        assert!(registry.inner.lock().users.is_empty());
-        assert_eq!(registry.take_interest(1, 10), Interest::default());
-    }
-
-    #[test]
-    fn while_there_is_no_relay_nothing_piles_up_for_one() {
-        let registry = registry();
-        drop(open(&registry, "a").unwrap());
-        assert!(registry.inner.lock().changed.is_empty());
-        registry.connected();
-        drop(open(&registry, "a").unwrap());
-        let interest = registry.take_interest(1, 10);
-        assert_eq!((interest.join.len(), interest.leave.len()), (0, 1));
-    }
-}
+mod tests;

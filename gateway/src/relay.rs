@@ -1,6 +1,7 @@
 //! The relay: one upstream stream for all open streams. It says which users are connected, and
-//! hands each entry to theirs. When it breaks it is opened again, to the next core in turn; every
-//! stream catches up from its own cursor, and the browsers notice nothing.
+//! hands each entry to theirs. When it breaks, or another core is better, it is opened again, to the
+//! core that is the current one then; every stream catches up from its own cursor, and the browsers
+//! notice nothing.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -9,7 +10,7 @@ use mercurio_proto::v1::{
 };
 use tokio::{
     sync::mpsc,
-    time::{Instant, interval, timeout},
+    time::{Instant, interval, sleep_until, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
@@ -18,10 +19,7 @@ use crate::{Context, sse::Event};
 
 /// Users in one join.
 const JOIN_MAX: usize = 5_000;
-/// The first wait before the relay is opened again; it doubles up to [`BACKOFF_MAX`].
-const BACKOFF: Duration = Duration::from_millis(50);
-const BACKOFF_MAX: Duration = Duration::from_secs(5);
-/// A relay that held for so long was a good one: the next wait is short again.
+/// A relay that held for so long was a good one: the next wait for that core is short again.
 const HELD: Duration = Duration::from_secs(10);
 /// How often the core is shown a fresh token: well within the life of each.
 const RENEW: Duration = Duration::from_secs(60);
@@ -30,30 +28,35 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Keeps a relay open until shutdown.
 pub(crate) async fn run(context: Arc<Context>) {
-    let mut backoff = BACKOFF;
+    let mut at = Instant::now();
     loop {
-        let opened = Instant::now();
-        tokio::select! {
+        let held = async {
+            sleep_until(at).await;
+            relay(&context).await
+        };
+        let ended = tokio::select! {
             () = context.shutdown.cancelled() => return,
-            ended = relay(&context) => {
-                let code = ended.code();
-                tracing::warn!(?code, message = ended.message(), "the relay ended; opening it again");
-            }
-        }
+            ended = held => Some(ended),
+            () = context.cores.improved() => None,
+        };
         context.registry.disconnected();
         context.metrics.relay_connected.set(0);
         context.metrics.relay_reconnects.inc();
-        context.core.turn();
-        if opened.elapsed() > HELD {
-            backoff = BACKOFF;
-        }
-        // Full jitter: gateways that lost the same core don't come back at once.
-        let wait = backoff.mul_f64(fastrand::f64());
-        backoff = (backoff * 2).min(BACKOFF_MAX);
-        tokio::select! {
-            () = context.shutdown.cancelled() => return,
-            () = tokio::time::sleep(wait) => {}
-        }
+        let now = Instant::now();
+        at = match ended {
+            Some(status) => {
+                let code = status.code();
+                tracing::warn!(
+                    ?code,
+                    message = status.message(),
+                    "the relay ended; opening it again"
+                );
+                context
+                    .cores
+                    .failed(now.saturating_duration_since(at) > HELD)
+            }
+            None => now,
+        };
     }
 }
 
@@ -70,14 +73,15 @@ async fn open(
 ) -> Result<(mpsc::Sender<RelayRequest>, Streaming<RelayResponse>), Status> {
     let (requests, outgoing) = mpsc::channel(16);
     let request = context
-        .core
-        .stream("relay", ReceiverStream::new(outgoing))?;
-    let mut client = context.core.relay();
+        .cores
+        .request("relay", ReceiverStream::new(outgoing))?;
+    let stay = context.cores.stay();
+    let mut client = stay.core.relay();
     let responses = timeout(OPEN_TIMEOUT, client.relay(request))
         .await
         .map_err(|_| Status::deadline_exceeded("the core did not accept the relay in time"))??;
-    tracing::info!("the relay is open");
-    context.registry.connected();
+    tracing::info!(core = stay.core.url, "the relay is open");
+    context.registry.connected(stay.index);
     context.metrics.relay_connected.set(1);
     Ok((requests, responses.into_inner()))
 }
@@ -117,7 +121,7 @@ async fn pump(
                 }
             }
             _ = renew.tick() => {
-                let token = match context.core.token() {
+                let token = match context.cores.token() {
                     Ok(token) => token,
                     Err(status) => return status,
                 };
@@ -157,12 +161,12 @@ fn received(
         Some(relay_response::Message::Joined(joined)) => {
             while let Some((join, users)) = asked.pop_front_if(|(join, _)| *join <= joined.join_id)
             {
-                context.registry.joined(join, &users);
+                context.registry.joined(join, joined.cursor, &users);
             }
         }
-        Some(relay_response::Message::Reset(_)) => {
+        Some(relay_response::Message::Reset(reset)) => {
             context.metrics.relay_resets.inc();
-            context.registry.reset();
+            context.registry.reset(reset.cursor);
         }
         None => {}
     }

@@ -20,7 +20,7 @@ use tracing::Instrument;
 
 use crate::{
     Context, api, assets, connection,
-    core::Core,
+    cores::Cores,
     demo,
     error::ApiError,
     events, health,
@@ -74,7 +74,7 @@ impl Gateway {
         }
         let metrics = Arc::new(Metrics::default());
         metrics.register(registry);
-        let core = Core::new(&settings, tokens)
+        let cores = Cores::new(&settings, tokens, metrics.clone())
             .map_err(|(url, source)| ServeError::CoreUrl { url, source })?;
         let cors = cors(&settings.cors_origins)?;
         let limits = Limits {
@@ -83,7 +83,7 @@ impl Gateway {
             mailbox: settings.mailbox,
         };
         let context = Arc::new(Context {
-            core,
+            cores,
             registry: Arc::new(Registry::new(limits, metrics.clone())),
             metrics,
             catch_ups: Arc::new(Semaphore::new(settings.catch_ups)),
@@ -102,6 +102,8 @@ impl Gateway {
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
         let Self { context, router } = self;
         let relay = tokio::spawn(relay::run(context.clone()));
+        let checked = context.clone();
+        tokio::spawn(async move { checked.cores.check(&checked.shutdown).await });
         let ending = context.shutdown.clone();
         tokio::spawn(async move {
             shutdown.cancelled().await;

@@ -8,7 +8,7 @@ use mercurio_net::{Dial, ServerTls};
 /// The gateway's settings, with their defaults.
 #[derive(Clone, Debug)]
 pub struct GatewaySettings {
-    /// The cores, tried in turn. Default `http://127.0.0.1:50051`.
+    /// The cores, of which one at a time is the gateway's. Default `http://127.0.0.1:50051`.
     pub core_urls: Vec<String>,
     /// How they are reached. Default: over TCP, without TLS.
     pub dial: Dial,

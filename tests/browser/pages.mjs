@@ -1,9 +1,11 @@
 // Drives pages of a real browser for the tests in Rust: tests/src/browser.rs is its other end.
 //
 // Reads requests, one JSON a line; answers each, in any order, with {"id", "value"} or {"id", "error"}.
+// What a page says by itself, with window.say(what), is {"page": P, "said": what} (Chromium).
 //   {"id", "do": "open", "page": P, "context": C, "url": U}   a page P, in a context (cookies, workers) C
 //   {"id", "do": "run", "page": P, "code": S, "value": V}     S is the body of an async function of `value`
 //   {"id", "do": "go", "page": P, "url": U}                   leaves it for another address, or reloads it
+//   {"id", "do": "freeze", "page": P}                         nothing runs in it, until "thaw" (Chromium)
 //   {"id", "do": "close", "page": P}
 //   {"id", "do": "offline", "context": C, "value": bool}
 //   {"id", "do": "serve", "context": C, "url": U, "kind", "body", "headers"}   answers this address with this
@@ -24,6 +26,7 @@ const isChromium = kind === "chromium";
 const browser = isChromium ? await startChromium() : await startFirefox();
 const contexts = new Map();
 const pages = new Map();
+const frozen = new Map();
 
 async function startChromium() {
   const { chromium } = await import("playwright-core");
@@ -54,6 +57,7 @@ const verbs = {
     const page = await (await context(within)).newPage();
     page.on("pageerror", (error) => process.stderr.write(`${name}: ${error.stack ?? error}\n`));
     page.on("console", (message) => process.stderr.write(`${name}: ${message.text()}\n`));
+    if (isChromium) await page.exposeFunction("say", (said) => say({ page: name, said }));
     pages.set(name, page);
     return (await page.goto(url))?.status();
   },
@@ -63,6 +67,17 @@ const verbs = {
   run({ page, code, value = null }) {
     const body = `(async (value) => {\n${code}\n})(${JSON.stringify(value)})`;
     return pages.get(page).evaluate(body);
+  },
+  async freeze({ page: name }) {
+    const page = pages.get(name);
+    // A headless browser's pages are always visible, and those it does not freeze.
+    const session = await page.context().newCDPSession(page);
+    await session.send("Debugger.enable");
+    await session.send("Debugger.pause");
+    frozen.set(name, session);
+  },
+  async thaw({ page }) {
+    await frozen.get(page).send("Debugger.disable");
   },
   async close({ page }) {
     await pages.get(page).close();

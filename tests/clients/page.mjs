@@ -1,7 +1,7 @@
 // Opens a stream with the library that the query names, as that library's manual does it, and says
 // what happens: {"type": the event's, "id", "data"}, {"type": "error"} where the library tries
 // again by itself, {"type": "closed", "status"?} where it has given up.
-// usage: page.html?library=…&url=…&token=…, in ../browser/driver.mjs, which has window.say
+// usage: page.html?library=…&url=…&token=…, in ../browser/pages.mjs, which has window.say
 
 import { fetchEventSource } from "@microsoft/fetch-event-source";
 

@@ -5,6 +5,7 @@
 
 use std::{
     io::Write as _,
+    net::SocketAddr,
     process::{Command, Stdio},
     sync::{
         Mutex,
@@ -17,6 +18,7 @@ use serde_json::{Value, json};
 
 use crate::{
     process::{Lines, Process},
+    said::Said,
     tools,
     wait::{LATER, within},
 };
@@ -37,6 +39,20 @@ impl Browser {
     /// Chromium with more arguments.
     pub async fn chromium_with(args: &[&str]) -> Option<Browser> {
         Self::start("chromium", tools::tool("chromium")?, args).await
+    }
+
+    /// Chromium, and an origin with a name for what listens here: it can be offline, which what is
+    /// this machine by its name never is; and it is secure only where that is asked for.
+    pub async fn chromium_by_name(http: SocketAddr, is_secure: bool) -> Option<(Browser, String)> {
+        let origin = format!("http://app.example:{}", http.port());
+        let map = "--host-resolver-rules=MAP app.example 127.0.0.1";
+        let secure = format!("--unsafely-treat-insecure-origin-as-secure={origin}");
+        let args = if is_secure {
+            &[map, &secure][..]
+        } else {
+            &[map]
+        };
+        Some((Self::chromium_with(args).await?, origin))
     }
 
     /// Debian's Firefox; `None`, with a notice, where it is missing, even where tools are required:
@@ -158,6 +174,32 @@ impl Page<'_> {
         }
     }
 
+    /// What it says by itself from its beginning on, by `say(what)` (Chromium).
+    pub fn said(&self) -> Said {
+        let start = format!("{{\"page\":\"{}\",", self.name);
+        Said::beginning(self.browser.answers.clone(), start)
+    }
+
+    /// Opens the browser's own EventSource. What comes the page says: `{"type", "id", "data"}`, and
+    /// `{"type": "error", "state"}`.
+    pub async fn event_source(&self, url: &str) {
+        let code = "const source = new EventSource(value)
+            const tell = (event) => say({ type: event.type, id: event.lastEventId, data: event.data })
+            source.onmessage = tell
+            for (const type of ['opened', 'read-state', 'closing']) source.addEventListener(type, tell)
+            source.onerror = () => say({ type: 'error', state: source.readyState })";
+        self.run(code, json!(url)).await;
+    }
+
+    /// Fetches in the page: `{"status", "data"}`; the status is 0 where the browser keeps the answer.
+    pub async fn fetch(&self, url: &str, options: Value) -> Value {
+        let code = "return fetch(value.url, value.options).then(
+            async (answer) => ({ status: answer.status, data: await answer.text() }),
+            (error) => ({ status: 0, data: String(error) }))";
+        self.run(code, json!({ "url": url, "options": options }))
+            .await
+    }
+
     /// Presses keys, one after the other (Chromium).
     pub async fn press(&self, keys: &[&str]) {
         self.browser
@@ -213,6 +255,21 @@ impl Page<'_> {
               ({{ id, help, nodes: nodes.map(({{ target, failureSummary }}) => [target, failureSummary]) }}))"
         );
         self.run(&code, Value::Null).await
+    }
+
+    /// Nothing runs in it any more, as in a tab that a browser has frozen, until it is thawed
+    /// (Chromium).
+    pub async fn freeze(&self) {
+        self.browser
+            .ask(json!({ "do": "freeze", "page": self.name }))
+            .await;
+    }
+
+    /// What is frozen goes on.
+    pub async fn thaw(&self) {
+        self.browser
+            .ask(json!({ "do": "thaw", "page": self.name }))
+            .await;
     }
 
     /// Leaves it for another address.

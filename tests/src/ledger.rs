@@ -102,7 +102,10 @@ pub fn went_away(status: &Status) -> bool {
             Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal
         ),
         // STORE_FAILED: whether it was stored is not known; on a lost disk, until the restart.
-        why => matches!(why, "SHUTTING_DOWN" | "STORE_BUSY" | "STORE_FAILED"),
+        why => matches!(
+            why,
+            "SHUTTING_DOWN" | "STORE_BUSY" | "STORE_FAILED" | "LOG_AWAY"
+        ),
     }
 }
 

@@ -34,8 +34,11 @@
 //! | [`record`] | what was seen, and the comparison entry by entry |
 //! | [`ledger`] | what was acknowledged, and publishers that try again until it is |
 //! | [`verify`] | history, feed, counts and idempotency of a store against the ledger |
-//! | [`driver`], [`curl`] | what others wrote: Chromium, client libraries, curl |
+//! | [`said`], [`curl`] | what others wrote: client libraries, in pages and programs; curl |
 //! | [`nginx`] | nginx in front of a gateway |
+//! | [`engine`] | a log that cores share, and cores on it |
+//! | [`nats`], [`rabbitmq`] | its servers, one or a cluster |
+//! | [`link`], [`front`] | addresses in front of a core: cut, frozen and mended; unwell when told to be |
 //! | [`mount`] | file systems to fill up, or to cut the power of |
 //! | [`browser`] | pages of a real Chromium or Firefox |
 //! | [`tokens`] | tokens made from claims, good and bad |
@@ -58,15 +61,20 @@ pub mod binary;
 pub mod browser;
 pub mod certs;
 pub mod curl;
-pub mod driver;
+pub mod engine;
+pub mod front;
 pub mod grpc;
 pub mod http;
 pub mod jwks;
 pub mod ledger;
+pub mod link;
 pub mod mount;
+pub mod nats;
 pub mod nginx;
 pub mod process;
+pub mod rabbitmq;
 pub mod record;
+pub mod said;
 pub mod service;
 pub mod sse;
 pub mod subscriber;

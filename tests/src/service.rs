@@ -107,12 +107,14 @@ impl Setup {
 
     /// `mercurio gateway` for this core, with its secret.
     pub fn gateway(core: &Service) -> Setup {
-        let url = format!("http://{}", core.grpc());
-        let setup = Self::new(Role::Gateway).args(["--core-url", &url]);
-        Setup {
-            secret: core.setup.secret.clone(),
-            ..setup
-        }
+        Self::gateway_to([format!("http://{}", core.grpc())]).secret_of(core)
+    }
+
+    /// `mercurio gateway` for cores at these addresses.
+    pub fn gateway_to(urls: impl IntoIterator<Item = String>) -> Setup {
+        let urls = urls.into_iter();
+        let args = urls.flat_map(|url| ["--core-url".to_owned(), url]);
+        Self::new(Role::Gateway).args(args)
     }
 
     /// Adds arguments.
@@ -260,8 +262,13 @@ pub struct Service {
 impl Service {
     /// Waits until it listens and remembers where.
     pub async fn listening(&mut self) {
+        self.listening_within(SOON).await;
+    }
+
+    /// Waits this long at most until it listens and remembers where.
+    pub async fn listening_within(&mut self, limit: Duration) {
         let found = self.process.stderr.find(|line| listening(line).is_some());
-        let line = within("the process listens", SOON, found).await;
+        let line = within("the process listens", limit, found).await;
         let Some(line) = line else {
             panic!(
                 "ended instead of listening; said:\n{}",

@@ -17,6 +17,18 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     found
 }
 
+/// A tool that lies outside the path. `None` as for [`tool`].
+pub fn tool_at(path: PathBuf) -> Option<PathBuf> {
+    let found = path.is_file().then_some(path.clone());
+    if found.is_none() {
+        missing(&format!(
+            "{} is not installed (tests/run installs it)",
+            path.display()
+        ));
+    }
+    found
+}
+
 /// A tool's path, where it is there.
 pub fn optional(name: &str) -> Option<PathBuf> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin");

@@ -2,14 +2,19 @@
 //! receive live and intact, resume by themselves after a gateway died and after it was stopped,
 //! and take a token that expired as they take any refusal.
 
-use std::process::Command;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use mercurio_tests::{
+    browser::{Browser, Page},
     curl::Curl,
-    driver::{Driver, Pages, clients},
     prelude::*,
+    process::Process,
+    said::Said,
     sse::Item,
-    tools::tool,
+    tools::{node_modules, tool},
 };
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -48,7 +53,7 @@ fn parse(event: &Value) -> Value {
 }
 
 /// The client's next notification, and that it is whole.
-async fn message(client: &mut Driver) -> (u64, String) {
+async fn message(client: &mut Said) -> (u64, String) {
     let message = client.next().await;
     assert_eq!(message["type"], "message");
     let notification = parse(&message);
@@ -58,7 +63,7 @@ async fn message(client: &mut Driver) -> (u64, String) {
 }
 
 /// A client that has just opened alice's stream, up to its reconnect after a stop.
-async fn follows(client: &mut Driver, apart: &mut Apart) {
+async fn follows(client: &mut Said, apart: &mut Apart) {
     let api = apart.core.service_api();
     let opened = parse(&client.next_of("opened").await);
     let expected = json!({"complete": true, "oldest": 0, "cursor": 0, "unreadCount": 0});
@@ -111,7 +116,7 @@ async fn follows(client: &mut Driver, apart: &mut Apart) {
 
 /// A client that has just opened a stream with a token that soon expires: it comes back once, is
 /// refused, and gives up. Gives what it says last.
-async fn gives_up(client: &mut Driver) -> Value {
+async fn gives_up(client: &mut Said) -> Value {
     client.next_of("opened").await;
     let closing = client.next_of("closing").await;
     assert_eq!(closing["data"], r#"{"reason":"token-expired"}"#);
@@ -121,22 +126,43 @@ async fn gives_up(client: &mut Driver) -> Value {
     last
 }
 
+/// The folder with the clients. `None`, with a notice, where they are not installed.
+fn clients() -> Option<PathBuf> {
+    node_modules("clients", "eventsource")
+}
+
+/// A web server with the files of a folder, on an origin of its own. `None`, with a notice, where
+/// Python is missing.
+async fn serve(folder: &Path) -> Option<(Process, String)> {
+    let mut command = Command::new(tool("python3")?);
+    command.args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1"]);
+    let server = Process::spawn("http.server", command.arg("--directory").arg(folder));
+    // Serving HTTP on 127.0.0.1 port 40123 (http://127.0.0.1:40123/) ...
+    let line = server.stdout.wait_for("Serving HTTP", SOON).await;
+    let mut words = line.split_whitespace().skip_while(|word| *word != "port");
+    let origin = format!("http://127.0.0.1:{}", words.nth(1).expect("a port"));
+    Some((server, origin))
+}
+
 /// A library in a page of another origin. `None` where a tool is missing.
-async fn in_chromium(library: &str, refusal: Option<u16>) -> Option<(Driver, Apart)> {
-    let folder = clients()?;
-    let (pages, mut chromium) = (Pages::serve(&folder).await?, Driver::chromium(&[]).await?);
-    let mut apart = apart(Some(&pages.origin)).await;
-    let url = format!("http://{}{STREAM}", apart.gateway.http());
-    let page = |token: &str| {
-        let (origin, url) = (&pages.origin, escape(&url));
-        format!("{origin}/page.html?library={library}&url={url}&token={token}")
-    };
-    chromium.page(&page(&apart.core.secret().expiring("alice", "", 6)));
-    let last = gives_up(&mut chromium).await;
+async fn in_chromium<'a>(
+    chromium: &'a Browser,
+    library: &str,
+    refusal: Option<u16>,
+) -> Option<(Page<'a>, Said, Apart)> {
+    let (_server, origin) = serve(&clients()?).await?;
+    let mut apart = apart(Some(&origin)).await;
+    let stream = escape(&format!("http://{}{STREAM}", apart.gateway.http()));
+    let url =
+        |token: &str| format!("{origin}/page.html?library={library}&url={stream}&token={token}");
+    let brief = apart.core.secret().expiring("alice", "", 6);
+    let page = chromium.open("one", &url(&brief)).await;
+    let mut said = page.said();
+    let last = gives_up(&mut said).await;
     assert_eq!(last["status"], json!(refusal));
-    chromium.page(&page(&apart.core.secret().user("alice")));
-    follows(&mut chromium, &mut apart).await;
-    Some((chromium, apart))
+    page.go(&url(&apart.core.secret().user("alice"))).await;
+    follows(&mut said, &mut apart).await;
+    Some((page, said, apart))
 }
 
 /// A program of its own. `arguments` come before the stream's address and the token.
@@ -149,47 +175,57 @@ async fn in_a_process(name: &str, arguments: &[&str]) {
     let start = |token: &str| {
         let mut command = Command::new(&program);
         command.args(arguments).args([&url, token]);
-        Driver::spawn(name, command.current_dir(&folder))
+        Process::spawn(name, command.current_dir(&folder))
     };
-    let mut brief = start(&apart.core.secret().expiring("alice", "", 6));
-    assert_eq!(gives_up(&mut brief).await["status"], 401);
-    let mut client = start(&apart.core.secret().user("alice"));
-    follows(&mut client, &mut apart).await;
+    let brief = start(&apart.core.secret().expiring("alice", "", 6));
+    assert_eq!(gives_up(&mut Said::by(&brief)).await["status"], 401);
+    let client = start(&apart.core.secret().user("alice"));
+    follows(&mut Said::by(&client), &mut apart).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn native_event_source_with_the_token_in_the_query() {
-    in_chromium("native-query", None).await;
+    let Some(chromium) = Browser::chromium().await else {
+        return;
+    };
+    in_chromium(&chromium, "native-query", None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn native_event_source_with_a_cookie() {
-    let Some((mut chromium, apart)) = in_chromium("native-cookie", None).await else {
+    let Some(chromium) = Browser::chromium().await else {
+        return;
+    };
+    let Some((page, mut said, apart)) = in_chromium(&chromium, "native-cookie", None).await else {
         return;
     };
     // The page may mark by that cookie too: its origin is allowed.
     let id = publish(&apart.core.service_api(), 1).await.unwrap()[0];
-    chromium.next_of("message").await;
+    said.next_of("message").await;
     let url = format!("http://{}{STREAM}", apart.gateway.http());
     let url = url.replace("stream", &format!("{id}/read"));
     let options = json!({ "method": "PUT", "credentials": "include" });
-    chromium.tell(&json!({ "fetch": url, "name": "f", "options": options }));
-    let mut both = [chromium.next().await, chromium.next().await];
-    both.sort_by_key(|said| said["type"].to_string());
-    assert_eq!(both[0]["type"], "fetched");
-    assert_eq!(both[0]["status"], 200, "{}", both[0]);
-    assert_eq!(both[1]["type"], "read-state");
-    assert_eq!(parse(&both[1])["notificationIDs"], json!([id]));
+    let fetched = page.fetch(&url, options).await;
+    assert_eq!(fetched["status"], 200, "{fetched}");
+    let marked = said.next().await;
+    assert_eq!(marked["type"], "read-state");
+    assert_eq!(parse(&marked)["notificationIDs"], json!([id]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn event_source_polyfill() {
-    in_chromium("event-source-polyfill", Some(401)).await;
+    let Some(chromium) = Browser::chromium().await else {
+        return;
+    };
+    in_chromium(&chromium, "event-source-polyfill", Some(401)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fetch_event_source() {
-    in_chromium("fetch-event-source", Some(401)).await;
+    let Some(chromium) = Browser::chromium().await else {
+        return;
+    };
+    in_chromium(&chromium, "fetch-event-source", Some(401)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -323,13 +323,10 @@ async fn every_file_of_it_comes_with_a_strict_policy() {
 /// it prints, and the address bar does not keep them.
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_come_in_the_address_elsewhere() {
-    let Some(browser) =
-        Browser::chromium_with(&["--host-resolver-rules=MAP demo.example 127.0.0.1"]).await
-    else {
+    let service = Setup::new(Role::Dev).start().await;
+    let Some((browser, origin)) = Browser::chromium_by_name(service.http(), false).await else {
         return;
     };
-    let service = Setup::new(Role::Dev).start().await;
-    let origin = format!("http://demo.example:{}", service.http().port());
     let refused = browser.open("one", &format!("{origin}/")).await;
     refused.run(HELPERS, Value::Null).await;
     until(&refused, "trouble.textContent.includes('on the machine')").await;

@@ -6,6 +6,7 @@ use mercurio_tests::{
     prelude::*,
     process::Process,
     service::{Role, finish},
+    tokens::Secret,
     tools::tool,
 };
 
@@ -150,4 +151,29 @@ async fn its_key_is_its_own_and_stays() {
         }
     }
     assert_eq!(keys, 1, "the key's file");
+}
+
+/// A key that is used elsewhere too is not for a page that asks for tokens over HTTP.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_key_that_is_given_there_is_no_page() {
+    let secret = Secret::default();
+    let file = secret.path().display().to_string();
+    let service = Setup::new(Role::Dev)
+        .args(["--jwt-secret-file", &file])
+        .start()
+        .await;
+    printed(&service, "curl").await;
+    assert!(said(&service).contains("no page"), "{}", said(&service));
+    assert_eq!(Request::get("/").send(service.http()).await.status, 404);
+    let token = Request::new("POST", "/demo/tokens/alice")
+        .header("Origin", format!("http://{}", service.http()))
+        .send(service.http())
+        .await;
+    assert_eq!(token.status, 404);
+    // The key is the one that was given.
+    let list = Request::get("/api/clients/me/notifications").bearer(&secret.user("alice"));
+    assert_eq!(
+        list.send(service.http()).await.expect(200)["clientID"],
+        "alice"
+    );
 }

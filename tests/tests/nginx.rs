@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 
 use mercurio_tests::{
+    browser::Browser,
     curl::Curl,
-    driver::Driver,
     nginx::Nginx,
     prelude::*,
     service::{finish, run},
@@ -266,22 +266,22 @@ async fn a_browser_with_a_cookie_over_http_2() {
     let Some(nginx) = Nginx::start(apart.gateway.http(), "", &login).await else {
         return;
     };
-    let Some(mut chromium) = Driver::chromium(&["--ignore-certificate-errors"]).await else {
+    let Some(chromium) = Browser::chromium_with(&["--ignore-certificate-errors"]).await else {
         return;
     };
     let api = apart.core.service_api();
     let origin = format!("https://{}", nginx.tls);
     let stream = format!("{origin}{STREAM}");
-    chromium.page(&format!("{origin}/login"));
-    chromium.tell(&json!({ "stream": stream, "name": "first" }));
-    chromium.next_of("opened").await;
+    let page = chromium.open("one", &format!("{origin}/login")).await;
+    let mut said = page.said();
+    page.event_source(&stream).await;
+    said.next_of("opened").await;
     let first = api.publish(to(&["alice"], "t", "x")).await.id;
-    assert_eq!(chromium.next_of("message").await["id"], first.to_string());
+    assert_eq!(said.next_of("message").await["id"], first.to_string());
 
     let mark = format!("/api/clients/me/notifications/{first}/read");
     let options = json!({ "method": "PUT" });
-    chromium.tell(&json!({ "fetch": format!("{origin}{mark}"), "name": "f", "options": options }));
-    let fetched = chromium.next_of("fetched").await;
+    let fetched = page.fetch(&format!("{origin}{mark}"), options).await;
     assert_eq!(fetched["status"], 200, "{fetched}");
     assert_eq!(api.unread("alice").await, 0);
     eventually("nginx has written its log", SOON, async || {
@@ -292,23 +292,23 @@ async fn a_browser_with_a_cookie_over_http_2() {
 
     // A gateway that is back before the browser asks again.
     apart.gateway.kill();
-    assert_eq!(chromium.next_of("error").await["state"], 0);
+    assert_eq!(said.next_of("error").await["state"], 0);
     let second = api.publish(to(&["alice"], "t", "x")).await.id;
     apart.gateway.restart().await;
-    chromium.next_of("opened").await;
-    assert_eq!(chromium.next_of("message").await["id"], second.to_string());
+    said.next_of("opened").await;
+    assert_eq!(said.next_of("message").await["id"], second.to_string());
 
     // One that stays away: nginx answers 502, at which every EventSource gives up. The page opens
     // another one from where it was.
     apart.gateway.kill();
-    assert_eq!(chromium.next_of("error").await["state"], 0);
-    assert_eq!(chromium.next_of("error").await["state"], 2);
+    assert_eq!(said.next_of("error").await["state"], 0);
+    assert_eq!(said.next_of("error").await["state"], 2);
     let third = api.publish(to(&["alice"], "t", "x")).await.id;
     apart.gateway.restart().await;
     let stream = format!("{stream}?lastEventID={second}");
-    chromium.tell(&json!({ "stream": stream, "name": "second" }));
-    chromium.next_of("opened").await;
-    assert_eq!(chromium.next_of("message").await["id"], third.to_string());
+    page.event_source(&stream).await;
+    said.next_of("opened").await;
+    assert_eq!(said.next_of("message").await["id"], third.to_string());
 }
 
 #[tokio::test(flavor = "multi_thread")]

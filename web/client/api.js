@@ -8,7 +8,8 @@ const PATIENCE = 15_000
 /** What the gateway, the network or `getToken` refused. */
 export class MercurioError extends Error {
   /**
-   * @param {string} code  stable; the gateway's own, or 'unreachable', 'token-failed', 'closed'
+   * @param {string} code  stable; the gateway's own, or 'unreachable', 'token-failed', 'closed',
+   *   'other-user'
    * @param {string} message
    * @param {{ status?: number, retryAfter?: number }} [answer]  HTTP status; milliseconds
    */
@@ -29,7 +30,8 @@ export class MercurioError extends Error {
 /**
  * @typedef {object} Config
  * @property {string} url  the gateway's address, without a slash at the end
- * @property {string} user
+ * @property {string} user  whose; 'me' where it is not known yet who that is
+ * @property {boolean} isMe  whoever the token's user is, and becomes
  * @property {'header' | 'cookie' | 'query'} auth
  * @property {boolean} hasToken  some page can be asked for a token
  * @property {readonly string[]} topics
@@ -38,18 +40,28 @@ export class MercurioError extends Error {
  */
 
 export class Api {
+  /** Whose notifications: with the id, nothing is done to another user's by mistake. */
+  user
   #config
   #tokens
-  #base
+  #onOtherUser
 
   /**
    * @param {Config} config
    * @param {Tokens} tokens
+   * @param {() => void} [onOtherUser]  the token or the cookie of `me` has become another user's
    */
-  constructor(config, tokens) {
+  constructor(config, tokens, onOtherUser = () => {}) {
+    this.user = config.user
     this.#config = config
     this.#tokens = tokens
-    this.#base = `${config.url}/api/clients/${encodeURIComponent(config.user)}/notifications`
+    this.#onOtherUser = onOtherUser
+  }
+
+  get #base() {
+    // These two can't be a part of a path.
+    const user = this.user === '.' || this.user === '..' ? 'me' : this.user
+    return `${this.#config.url}/api/clients/${encodeURIComponent(user)}/notifications`
   }
 
   /**
@@ -130,8 +142,10 @@ export class Api {
         answer = await this.#try(path, query, options, ending, token)
       }
     }
-    if (!answer.ok) throw await refusal(answer)
-    return answer
+    if (answer.ok) return answer
+    const refused = await refusal(answer)
+    if (refused.code === 'not-your-feed' && this.#config.isMe) this.#onOtherUser()
+    throw refused
   }
 
   /**
@@ -162,6 +176,12 @@ export class Api {
       clearTimeout(timer)
     }
   }
+}
+
+/** @param {unknown} error */
+export function asError(error) {
+  if (error instanceof MercurioError) return error
+  return new MercurioError('internal', error instanceof Error ? error.message : String(error))
 }
 
 // What exactly went wrong, browsers don't tell.

@@ -2,12 +2,12 @@
 
 /**
  * @typedef {object} Events
- * @property {import('./session.js').View} change  the state
+ * @property {import('./view.js').View} change  the state
  * @property {import('./model.js').Notification} notification  one that arrived
  * @property {import('./model.js').Marks} read-state  marks, made here or elsewhere
  * @property {{ oldest: number }} loss  retention took what was not seen; the history was loaded anew
  * @property {{ code: string, message: string }} error
- * @property {import('./session.js').Connection} connection
+ * @property {import('./view.js').Connection} connection
  */
 
 /**

@@ -5,14 +5,15 @@
 //                          token (id, token | error)       wake (online)   bye
 //   a tab is told          update (what changed)   result (id, error)   token? (id)   rejoin
 
-import { MercurioError } from './api.js'
+import { MercurioError, asError } from './api.js'
 import { nothing } from './model.js'
 import { Session } from './session.js'
+import { blank } from './view.js'
 
 /**
  * @typedef {import('./model.js').Model} Model
  * @typedef {import('./model.js').Notification} Notification
- * @typedef {import('./session.js').View} View
+ * @typedef {import('./view.js').View} View
  * @typedef {{ code: string, message: string, status: number }} Failure
  */
 
@@ -52,15 +53,7 @@ export class Hub {
   #shown = new Set()
   #session
   #onEmpty
-  /** @type {View} */
-  #view = {
-    notifications: [],
-    unreadCount: 0,
-    connection: 'connecting',
-    hasMore: false,
-    loading: true,
-    error: null,
-  }
+  #view = blank
   #model = nothing
   /** @type {Map<number, { tab: string, settle: (message: ToHub & { type: 'token' }) => void }>} */
   #asked = new Map()
@@ -122,7 +115,7 @@ export class Hub {
     this.#isStarted = true
     this.#session.start()
     // Marks that were not confirmed when another tab led may have been refused.
-    if (this.#takesOver) void this.#session.refresh().catch(() => {})
+    if (this.#takesOver) this.#session.refresh()
   }
 
   /**
@@ -235,10 +228,8 @@ export class Hub {
  * @returns {Failure}
  */
 export function failure(error) {
-  if (error instanceof MercurioError) {
-    return { code: error.code, message: error.message, status: error.status }
-  }
-  return { code: 'internal', message: String(error), status: 0 }
+  const { code, message, status } = asError(error)
+  return { code, message, status }
 }
 
 /** @param {Failure} failure */

@@ -1,7 +1,8 @@
-// How a tab reaches the hub: in its own page, in a SharedWorker, or in the tab that leads.
+// How a tab reaches the hub: in a SharedWorker, in the tab that leads (leader.js), or in its own page.
 
 import { Hub } from './hub.js'
-import { hold, whenGone } from './tabs.js'
+import { leaderLink } from './leader.js'
+import { whenGone } from './tabs.js'
 
 /**
  * @typedef {import('./hub.js').ToHub} ToHub
@@ -21,15 +22,46 @@ import { hold, whenGone } from './tabs.js'
 
 /** @typedef {{ post: (message: ToHub) => void, close: () => void }} Link */
 
+/** How tabs share a connection, the best first. @typedef {'worker' | 'leader' | 'none'} Manner */
+
+/** @type {Manner[]} */
+export const MANNERS = ['worker', 'leader', 'none']
+
 /** How long the worker may take to answer. */
 const PATIENCE = 5_000
+
+/**
+ * The first of these that works here.
+ * @param {Manner[]} manners
+ * @param {Line} line
+ * @param {string | undefined} workerUrl
+ * @param {(error: unknown) => void} onFailure  none does
+ * @returns {Link}
+ */
+export function bestLink([manner, ...others], line, workerUrl, onFailure) {
+  /** @type {Link} */
+  let link = { post: () => {}, close: () => {} }
+  const fail = (/** @type {unknown} */ error) => {
+    link.close()
+    if (others.length > 0) link = bestLink(others, line, workerUrl, onFailure)
+    else onFailure(error)
+  }
+  try {
+    if (manner === 'worker') link = workerLink(line, workerUrl, fail)
+    else if (manner === 'leader') link = leaderLink(line, fail)
+    else link = ownLink(line)
+  } catch (error) {
+    fail(error)
+  }
+  return { post: (message) => link.post(message), close: () => link.close() }
+}
 
 /**
  * The hub in this page.
  * @param {Line} line
  * @returns {Link}
  */
-export function ownLink(line) {
+function ownLink(line) {
   const { config, token } = line.hello()
   const hub = new Hub(config, { token })
   const tab = { id: line.id, post: line.receive }
@@ -41,10 +73,11 @@ export function ownLink(line) {
  * The hub in a SharedWorker.
  * @param {Line} line
  * @param {string | undefined} url  of the worker's script; undefined: beside this module
- * @param {() => void} onFailure  there is none to be had
+ * @param {(error: unknown) => void} onFailure  there is none to be had
  * @returns {Link}
  */
-export function workerLink(line, url, onFailure) {
+function workerLink(line, url, onFailure) {
+  if (!('SharedWorker' in globalThis)) throw new Error('there is no SharedWorker here')
   let isClosed = false
   /** @type {MessagePort} */
   let port
@@ -60,7 +93,7 @@ export function workerLink(line, url, onFailure) {
         : new SharedWorker(url, { type: 'module', name: 'mercurio 1' })
     const fail = () => {
       clearTimeout(timer)
-      if (!isClosed) onFailure()
+      if (!isClosed) onFailure(new Error('the SharedWorker can’t be started'))
     }
     const timer = setTimeout(fail, PATIENCE)
     worker.onerror = fail
@@ -91,71 +124,6 @@ export function workerLink(line, url, onFailure) {
       isClosed = true
       post({ type: 'bye' })
       port.close()
-    },
-  }
-}
-
-/**
- * The hub in the tab that holds the lock of this name; the others reach it over a BroadcastChannel.
- * @param {Line} line
- * @returns {Link}
- */
-export function leaderLink(line) {
-  const name = `leader 1 ${line.key}`
-  const channel = new BroadcastChannel(`mercurio ${name}`)
-  let isClosed = false
-  /** @type {Hub | null} */
-  let hub = null
-  /** Its tab: what one that is gone has said last may come after what the next says first. */
-  let leader = ''
-  let release = () => {}
-  /** @type {Set<string>} */
-  const followers = new Set()
-
-  channel.onmessage = ({ data: { to, from, message } }) => {
-    if (to === line.id) {
-      leader ||= from
-      if (from === leader) line.receive(message)
-    } else if (to === 'all') {
-      leader = from
-      line.onHub()
-    } else if (to === 'leader' && hub !== null) {
-      if (!followers.has(from)) {
-        followers.add(from)
-        void whenGone(from).then(() => hub?.leave(from))
-      }
-      const post = (/** @type {ToTab} */ told) => {
-        if (!isClosed) channel.postMessage({ to: from, from: line.id, message: told })
-      }
-      void hub.receive({ id: from, post }, message)
-    }
-  }
-
-  void hold(name).then((released) => {
-    release = released
-    if (isClosed) return release()
-    const { config, token } = line.hello()
-    const model = line.model()
-    hub = new Hub(config, { token, model })
-    leader = line.id
-    channel.postMessage({ to: 'all', from: line.id })
-    line.onHub()
-  })
-  queueMicrotask(line.onHub)
-
-  const own = { id: line.id, post: line.receive }
-  const post = (/** @type {ToHub} */ message) => {
-    if (hub !== null) void hub.receive(own, message)
-    else channel.postMessage({ to: 'leader', from: line.id, message })
-  }
-  return {
-    post,
-    close: () => {
-      post({ type: 'bye' })
-      isClosed = true
-      hub?.close()
-      channel.close()
-      release()
     },
   }
 }

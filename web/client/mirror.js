@@ -1,20 +1,12 @@
 // A tab's picture of what its hub has, put together from the hub's updates.
 
+import { blank } from './view.js'
+
 /**
  * @typedef {import('./model.js').Model} Model
  * @typedef {import('./model.js').Notification} Notification
- * @typedef {import('./session.js').View} View
+ * @typedef {import('./view.js').View} View
  */
-
-/** @type {View} */
-const blank = Object.freeze({
-  notifications: Object.freeze([]),
-  unreadCount: 0,
-  connection: 'connecting',
-  hasMore: false,
-  loading: true,
-  error: null,
-})
 
 export class Mirror {
   /** Frozen; replaced at each change. */

@@ -46,6 +46,7 @@ export function settled(options) {
   return {
     url: address(url),
     user,
+    isMe: user === 'me',
     auth,
     hasToken: getToken !== undefined,
     topics: [...topics],

@@ -10,6 +10,7 @@ test('defaults', () => {
   assert.deepEqual(settled({}), {
     url: 'https://app.example',
     user: 'me',
+    isMe: true,
     auth: 'cookie',
     hasToken: false,
     topics: [],

@@ -14,13 +14,19 @@ export function newId() {
 /**
  * Holds a lock; gives what releases it.
  * @param {string} name
+ * @param {{ steal?: boolean, onLost?: () => void }} [how]  `steal`: from whoever holds it now
  * @returns {Promise<() => void>}
  */
-export function hold(name) {
+export function hold(name, { steal = false, onLost = () => {} } = {}) {
   if (!hasLocks) return Promise.resolve(() => {})
   return new Promise((resolve, reject) => {
-    const held = () => new Promise((release) => resolve(() => release(undefined)))
-    locks.request(`mercurio ${name}`, held).catch(reject)
+    let isHeld = false
+    const held = () => {
+      isHeld = true
+      return new Promise((release) => resolve(() => release(undefined)))
+    }
+    const failed = (/** @type {unknown} */ error) => (isHeld ? onLost() : reject(error))
+    locks.request(`mercurio ${name}`, { steal }, held).catch(failed)
   })
 }
 

@@ -5,7 +5,17 @@
 const RETRY = 3000
 const RETRY_MAX = 60_000
 /** After these it is opened again at once, though not twice in a second. */
-const AT_ONCE = ['renewed', 'token-expired', 'loss', 'online', 'silent']
+const AT_ONCE = ['renewed', 'token-expired', 'loss', 'online', 'silent', 'other-user']
+
+/**
+ * Whether there is no way to a gateway for want of a network: to this machine itself there is always one.
+ * @param {string} url
+ * @param {boolean} isOnline
+ */
+export function isCutOff(url, isOnline) {
+  const { hostname } = new URL(url)
+  return !isOnline && !/^(localhost|.*\.localhost|127\.[\d.]+|\[::1\])$/.test(hostname)
+}
 
 export class Waits {
   /** What the stream's `retry:` said, in milliseconds. */

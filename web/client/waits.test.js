@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { Waits } from './waits.js'
+import { Waits, isCutOff } from './waits.js'
 
 /**
  * The longest of many waits.
@@ -55,4 +55,18 @@ test('at once, but not twice in a second', () => {
   assert.equal(waits.afterEnd('token-expired'), 0)
   const again = Array.from({ length: 20 }, () => waits.afterEnd('renewed'))
   assert.ok(again.every((wait) => wait > 0))
+})
+
+test('this machine is there without a network too', () => {
+  for (const here of [
+    'http://localhost:8000',
+    'http://a.localhost',
+    'http://127.0.0.1',
+    'http://[::1]:1',
+  ]) {
+    assert.equal(isCutOff(here, false), false, here)
+  }
+  assert.equal(isCutOff('https://app.example', false), true)
+  assert.equal(isCutOff('https://localhost.example', false), true)
+  assert.equal(isCutOff('https://app.example', true), false)
 })

@@ -1,6 +1,7 @@
 // Which inbox is shown: one that the page made with `connect`, or the element's own.
 
 import { connect } from '../client.js'
+import { blank } from '../client/view.js'
 
 /**
  * @typedef {import('../client.js').Inbox} Inbox
@@ -9,21 +10,11 @@ import { connect } from '../client.js'
  * @typedef {import('../client.js').State} State
  */
 
-/** @type {State} */
-const NOTHING = Object.freeze({
-  notifications: [],
-  unreadCount: 0,
-  connection: 'connecting',
-  hasMore: false,
-  loading: true,
-  error: null,
-})
-
 export class Connection {
   /** @type {Inbox | null} */
   inbox = null
   /** The state where there is none. */
-  #nothing = NOTHING
+  #nothing = blank
   /** Ends what listens to the inbox. */
   #listening = new AbortController()
   #told
@@ -64,7 +55,7 @@ export class Connection {
   close() {
     this.#listening.abort()
     this.inbox = null
-    this.#nothing = NOTHING
+    this.#nothing = blank
   }
 
   /** @param {Options} options */
@@ -75,7 +66,7 @@ export class Connection {
       const { message } = /** @type {Error} */ (error)
       console.error(`mercurio-inbox: ${message}`)
       const wrong = { code: 'invalid-options', message }
-      this.#nothing = { ...NOTHING, connection: 'closed', loading: false, error: wrong }
+      this.#nothing = { ...blank, connection: 'closed', loading: false, error: wrong }
       return null
     }
   }

@@ -24,15 +24,25 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
     };
     let publisher = issue("publisher", &[SCOPE_PUBLISH])?;
     let (alice, bob) = (issue("alice", &[])?, issue("bob", &[])?);
-    keys.demo = Some(issuer.clone());
+    // The page gets its tokens over HTTP: with a key that is used elsewhere too, they would be good
+    // there. Whoever reads the terminal has that key anyway.
+    let has_page = has_own_key(settings);
+    keys.demo = has_page.then(|| issuer.clone());
     let doors = Doors::default();
     server::run(Command::Dev, settings, keys, doors, |addresses| {
-        client::print(&banner(addresses, &publisher, &alice, &bob))?;
+        client::print(&banner(addresses, has_page, [&publisher, &alice, &bob]))?;
         Ok(())
     })
 }
 
-fn banner(addresses: &Addresses, publisher: &str, alice: &str, bob: &str) -> String {
+/// Whether the key is the one that `dev` has made for itself.
+fn has_own_key(settings: &Settings) -> bool {
+    settings.text("jwt-secret").is_none()
+        && settings.path("jwt-secret-file").is_none()
+        && settings.path("jwt-public-key-file").is_none()
+}
+
+fn banner(addresses: &Addresses, has_page: bool, [publisher, alice, bob]: [&str; 3]) -> String {
     let shown = |address: Option<std::net::SocketAddr>| {
         address.map_or_else(String::new, |address| address.to_string())
     };
@@ -43,6 +53,10 @@ fn banner(addresses: &Addresses, publisher: &str, alice: &str, bob: &str) -> Str
     );
     // The demo gets its tokens by itself only on this machine; elsewhere they are in its address.
     let page = match addresses.http {
+        _ if !has_page => {
+            "(no page: it is there with dev's own key, without --jwt-secret and the like)"
+                .to_owned()
+        }
         Some(address) if !address.ip().is_loopback() => {
             format!("http://{address}/#alice={alice}&bob={bob}&publisher={publisher}")
         }

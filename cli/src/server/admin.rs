@@ -9,12 +9,14 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
+use mercurio_core::LogStatus;
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 struct Admin {
     registry: Registry,
+    log: Option<LogStatus>,
     shutdown: CancellationToken,
 }
 
@@ -22,6 +24,7 @@ struct Admin {
 pub async fn serve(
     listener: TcpListener,
     registry: Registry,
+    log: Option<LogStatus>,
     shutdown: CancellationToken,
     ends: CancellationToken,
 ) {
@@ -29,7 +32,11 @@ pub async fn serve(
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .with_state(Arc::new(Admin { registry, shutdown }));
+        .with_state(Arc::new(Admin {
+            registry,
+            log,
+            shutdown,
+        }));
     let served = axum::serve(listener, router).into_future();
     tokio::select! {
         _ = served => {}
@@ -47,7 +54,16 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
 
 async fn ready(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     if admin.shutdown.is_cancelled() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n");
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "shutting down\n".to_owned(),
+        );
     }
-    (StatusCode::OK, "ready\n")
+    let Some(state) = admin.log.as_ref().map(LogStatus::now) else {
+        return (StatusCode::OK, "ready\n".to_owned());
+    };
+    match state.unready() {
+        None => (StatusCode::OK, "ready\n".to_owned()),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+    }
 }

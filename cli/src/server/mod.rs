@@ -189,6 +189,7 @@ async fn serve(
     let admin = tokio::spawn(admin::serve(
         admin,
         registry,
+        core.as_ref().map(Core::log_status),
         shutdown.clone(),
         admin_ends.clone(),
     ));

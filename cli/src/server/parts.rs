@@ -1,7 +1,7 @@
 //! From the settings to those of core and gateway. What is not set is theirs to say.
 
 use mercurio_auth::Issuer;
-use mercurio_core::{CoreSettings, Retention};
+use mercurio_core::{CoreSettings, LogKind, LogSettings, Retention};
 use mercurio_gateway::GatewaySettings;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -50,6 +50,7 @@ pub fn core(settings: &Settings) -> CoreSettings {
         settings.size("streams-per-user"),
     );
     put(&mut limits.streams, settings.size("streams-max"));
+    core.log = log(settings);
     put(&mut core.writer.queue, settings.size("writer-queue"));
     put(
         &mut core.transport.connections,
@@ -65,6 +66,32 @@ pub fn core(settings: &Settings) -> CoreSettings {
         settings.duration("shutdown-grace").map(|grace| grace / 2),
     );
     core
+}
+
+fn log(settings: &Settings) -> LogSettings {
+    let mut log = LogSettings {
+        kind: match settings.text("log") {
+            Some("nats") => LogKind::Nats,
+            Some("rabbitmq") => LogKind::RabbitMq,
+            _ => LogKind::Embedded,
+        },
+        urls: settings.texts("log-url"),
+        user: settings.text("log-user").map(str::to_owned),
+        password: settings.text("log-password").map(str::to_owned),
+        credentials: settings.path("log-credentials-file").map(Into::into),
+        ca: settings.path("log-ca-file").map(Into::into),
+        identity: settings
+            .path("log-cert-file")
+            .zip(settings.path("log-key-file"))
+            .map(|(certificate, key)| (certificate.into(), key.into())),
+        max_age: settings.duration("log-max-age"),
+        ..LogSettings::default()
+    };
+    put(&mut log.name, settings.text("log-name").map(str::to_owned));
+    put(&mut log.replicas, settings.size("log-replicas"));
+    put(&mut log.wait, settings.duration("log-wait"));
+    put(&mut log.lag, settings.duration("log-lag"));
+    log
 }
 
 pub fn gateway(

@@ -39,6 +39,10 @@ pub enum Kind {
     CoreUrl,
     /// `https://HOST[:PORT]/PATH`; `http` only to this machine.
     KeysUrl,
+    /// Where a NATS or RabbitMQ server is, without a user or password.
+    LogUrl,
+    /// Letters, digits, `-` and `_`.
+    Name,
     /// `http(s)://HOST[:PORT]`, as a browser writes it.
     Origin,
     /// The name of a cookie.
@@ -96,6 +100,8 @@ impl Kind {
                 "https://HOST/PATH without a user, or http:// to this machine, as in https://id.example.org/jwks.json"
                     .to_owned()
             }
+            Self::LogUrl => "nats://, tls://, amqp:// or amqps:// and HOST:PORT, as in nats://127.0.0.1:4222, without a user or password (--log-user, MERCURIO_LOG_PASSWORD)".to_owned(),
+            Self::Name => "1 to 64 letters, digits, - or _".to_owned(),
             Self::Origin => {
                 "an origin as browsers send it, SCHEME://HOST[:PORT], as in https://app.example.org"
                     .to_owned()
@@ -145,6 +151,14 @@ impl Kind {
                 is_origin(text, &["http", "https"]).then(|| Value::Text(text.to_owned()))
             }
             Self::KeysUrl => is_keys_url(text).then(|| Value::Text(text.to_owned())),
+            Self::LogUrl => is_log_url(text).then(|| Value::Text(text.to_owned())),
+            Self::Name => {
+                let fits = (1..=64).contains(&text.len())
+                    && text
+                        .bytes()
+                        .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+                fits.then(|| Value::Text(text.to_owned()))
+            }
             Self::Origin => {
                 let fits = is_origin(text, &["http", "https"]) && !text.ends_with('/');
                 fits.then(|| Value::Text(text.to_ascii_lowercase()))
@@ -177,6 +191,18 @@ fn is_address(text: &str) -> bool {
         }
     };
     host_fits && port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok()
+}
+
+/// RabbitMQ's path is a virtual host.
+fn is_log_url(text: &str) -> bool {
+    let Ok(uri) = text.parse::<Uri>() else {
+        return false;
+    };
+    let is_amqp = matches!(uri.scheme_str(), Some("amqp" | "amqps"));
+    let is_bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
+    uri.host().is_some_and(|host| !host.is_empty())
+        && !text.contains('@')
+        && (is_amqp || is_bare && matches!(uri.scheme_str(), Some("nats" | "tls")))
 }
 
 fn is_origin(text: &str, schemes: &[&str]) -> bool {
@@ -235,6 +261,10 @@ mod tests {
             (Kind::CoreUrl, "https://core.internal"),
             (Kind::KeysUrl, "https://id.example.org/keys?v=1"),
             (Kind::KeysUrl, "http://127.0.0.1:8080/jwks.json"),
+            (Kind::LogUrl, "nats://127.0.0.1:4222"),
+            (Kind::LogUrl, "tls://nats.internal"),
+            (Kind::LogUrl, "amqps://rabbit.internal:5671/inbox"),
+            (Kind::Name, "mercurio-2_a"),
             (Kind::Origin, "https://app.example.org"),
             (Kind::Origin, "http://localhost:3000"),
             (Kind::CookieName, "__Host-session"),
@@ -273,6 +303,12 @@ mod tests {
             (Kind::KeysUrl, "http://id.example.org/keys"),
             (Kind::KeysUrl, "https://me:pw@id.example.org/keys"),
             (Kind::KeysUrl, "/keys"),
+            (Kind::LogUrl, "127.0.0.1:4222"),
+            (Kind::LogUrl, "http://127.0.0.1:4222"),
+            (Kind::LogUrl, "nats://user:pw@nats:4222"),
+            (Kind::LogUrl, "nats://nats:4222/x"),
+            (Kind::Name, ""),
+            (Kind::Name, "a.b"),
             (Kind::Origin, "https://app.example.org/"),
             (Kind::Origin, "app.example.org"),
             (Kind::Origin, "*"),

@@ -165,6 +165,8 @@ const ADDRESSES: &str = "Addresses";
 pub(super) const KEYS: &str = "Keys and tokens";
 /// What is kept, and where.
 const STORE: &str = "Store and retention";
+/// The log that cores share.
+const LOG: &str = "Log";
 /// What is allowed at most.
 const LIMITS: &str = "Limits";
 /// The gateway's streams.
@@ -191,7 +193,7 @@ static ROWS: &[Setting] = &[
     Setting::new("admin-addr", "HOST:PORT", Kind::Address, "Where /metrics, /healthz and /readyz are served; port 0: any free one")
         .of(ADDRESSES, SERVERS)
         .default("127.0.0.1:9464"),
-    Setting::new("core-url", "URL", Kind::CoreUrl, "Where a core is, http:// or https://; several: the next one is tried where one can't be reached")
+    Setting::new("core-url", "URL", Kind::CoreUrl, "Where a core is, http:// or https://. Several: a gateway keeps to one, drawn at random, and goes to another when that one fails; other commands try them in turn")
         .of(ADDRESSES, CALLERS)
         .default("http://127.0.0.1:50051")
         .repeatable(),
@@ -259,6 +261,40 @@ static ROWS: &[Setting] = &[
     Setting::new("record-cache-bytes", "BYTES", Kind::number(MIB, TIB), "Cache for the index of the older segments")
         .of(STORE, CORES)
         .default("67108864"),
+    Setting::new("log", "LOG", Kind::Choice(&["embedded", "nats", "rabbitmq"]), "Which log the core writes to: its own, or one that several cores share")
+        .of(LOG, CORES)
+        .default("embedded"),
+    Setting::new("log-url", "URL", Kind::LogUrl, "Where a shared log is: nats:// or tls:// for NATS, amqp:// or amqps:// for RabbitMQ; several: the next one is tried where one can't be reached")
+        .of(LOG, CORES)
+        .repeatable(),
+    Setting::new("log-name", "NAME", Kind::Name, "The stream's or queue's name")
+        .of(LOG, CORES)
+        .default("mercurio"),
+    Setting::new("log-user", "USER", Kind::Text { max: 256 }, "Who connects to the shared log")
+        .of(LOG, CORES),
+    Setting::new("log-password", "PASSWORD", Kind::Text { max: 1024 }, "The password of --log-user")
+        .of(LOG, CORES)
+        .secret()
+        .without_flag(),
+    Setting::new("log-credentials-file", "FILE", Kind::Path, "NATS: a credentials file, with a JWT and its seed")
+        .of(LOG, CORES),
+    Setting::new("log-ca-file", "FILE", Kind::Path, "A PEM file with who signed the shared log's certificate; unset: whom the system trusts")
+        .of(LOG, CORES),
+    Setting::new("log-cert-file", "FILE", Kind::Path, "NATS: a PEM file with the certificate that the core shows; needs --log-key-file")
+        .of(LOG, CORES),
+    Setting::new("log-key-file", "FILE", Kind::Path, "NATS: a PEM file with its key")
+        .of(LOG, CORES),
+    Setting::new("log-replicas", "N", Kind::number(1, 7), "Copies that the shared log keeps; a log with fewer is refused")
+        .of(LOG, CORES)
+        .default("1"),
+    Setting::new("log-max-age", "TIME", Kind::duration("1m", "36500d"), "How long a shared log keeps what was appended, set when it is created; unset: for ever")
+        .of(LOG, CORES),
+    Setting::new("log-wait", "TIME", Kind::duration("100ms", "5m"), "How long a write waits for the log before it is refused; an election of JetStream takes up to 9 s")
+        .of(LOG, CORES)
+        .default("15s"),
+    Setting::new("log-lag", "TIME", Kind::duration("100ms", "1h"), "How long this core may be behind a shared log before it says that it is not ready")
+        .of(LOG, CORES)
+        .default("10s"),
     Setting::new("data-max-bytes", "BYTES", Kind::number(1, 16 * MIB), "Bytes of a notification's data")
         .of(LIMITS, SERVERS)
         .default("65536"),

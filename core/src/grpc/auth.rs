@@ -1,6 +1,6 @@
 //! Who calls, and what they may. Every call verifies its own token.
 
-use mercurio_auth::{Identity, SCOPE_ANY, SCOPE_PUBLISH, TokenError};
+use mercurio_auth::{Identity, SCOPE_ADMIN, SCOPE_ANY, SCOPE_PUBLISH, TokenError};
 use mercurio_net::PeerNames;
 use tonic::{Request, metadata::MetadataMap};
 
@@ -54,6 +54,15 @@ impl Context {
     /// Who calls, if they may act for any recipient.
     pub(super) async fn service(&self, caller: Caller<'_>) -> Result<Identity, Refusal> {
         as_service(self.identify(caller).await?)
+    }
+
+    /// Who calls, if they may copy everything that is stored.
+    pub(super) async fn administrator(&self, caller: Caller<'_>) -> Result<Identity, Refusal> {
+        let identity = self.identify(caller).await?;
+        identity
+            .may_administer()
+            .then_some(identity)
+            .ok_or(Refusal::ScopeMissing(SCOPE_ADMIN))
     }
 
     /// Whose token this is, if they may act for any recipient.

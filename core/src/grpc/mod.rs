@@ -8,6 +8,7 @@
 //! | `notifications` | the unary calls |
 //! | `subscribe` | one recipient's stream |
 //! | `relay` | a gateway's stream |
+//! | `snapshots` | copies of what is stored, for backups and for other cores |
 //! | `auth` | who calls, and what they may |
 //! | `validate`, `page_token` | from proto; all that is wrong is said at once |
 //! | `convert` | to proto |
@@ -22,6 +23,7 @@ mod notifications;
 mod page_token;
 mod relay;
 mod server;
+mod snapshots;
 mod status;
 mod streams;
 mod subscribe;
@@ -38,7 +40,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    entry::Sequence,
     hub::Hub,
+    log::LogStatus,
     metrics::Metrics,
     settings::{Limits, Transport},
     store::{Store, StoreError},
@@ -48,6 +52,7 @@ use crate::{
 pub use incoming::Door;
 pub use server::ServeError;
 pub(crate) use server::serve;
+pub(crate) use snapshots::Held;
 
 use status::Refusal;
 pub(crate) use streams::Streams;
@@ -57,6 +62,7 @@ pub(crate) struct Context {
     pub store: Store,
     pub writer: Writer,
     pub hub: Arc<Hub>,
+    pub log: LogStatus,
     pub metrics: Arc<Metrics>,
     pub limits: Limits,
     pub transport: Transport,
@@ -64,6 +70,7 @@ pub(crate) struct Context {
     pub clients: ClientScopes,
     pub streams: Streams,
     pub reads: Arc<Semaphore>,
+    pub snapshots: Held,
     pub shutdown: CancellationToken,
     /// When an overload was last logged.
     pub warned: Mutex<Option<Instant>>,
@@ -100,6 +107,20 @@ impl Context {
                 "a read of the store ended: {error}"
             ))),
         }
+    }
+
+    /// Waits until this core has applied what a reader has seen of a log that cores share. A cursor
+    /// that is beyond the log's end is another log's, and not waited for.
+    async fn wait_for(&self, cursor: Sequence) -> Result<(), Refusal> {
+        let state = self.log.now();
+        if cursor <= state.sequence || !self.log.may_reach(cursor) {
+            return Ok(());
+        }
+        if self.log.reached(cursor, self.transport.read_wait).await {
+            return Ok(());
+        }
+        let sequence = self.log.now().sequence;
+        Err(Refusal::Lagging { cursor, sequence })
     }
 
     /// The status of a refusal; counts it, and logs what is our own fault.

@@ -6,7 +6,7 @@ use mercurio_proto::{
     FILE_DESCRIPTOR_SET,
     v1::{
         notification_service_server::NotificationServiceServer,
-        relay_service_server::RelayServiceServer,
+        relay_service_server::RelayServiceServer, snapshot_service_server::SnapshotServiceServer,
     },
 };
 use thiserror::Error;
@@ -23,12 +23,15 @@ use tower::{
 use tracing::Span;
 use uuid::Uuid;
 
+use crate::log::LogStatus;
+
 use super::{
     Context,
     ends::Ends,
     incoming::{self, Door},
     notifications::Notifications,
     relay::Relays,
+    snapshots::Snapshots,
 };
 
 /// The metadata key of a request's id.
@@ -59,6 +62,7 @@ pub(crate) async fn serve(
 ) -> Result<(), ServeError> {
     let (cut, others_end) = (CancellationToken::new(), CancellationToken::new());
     let (health, router) = router(&context, &others_end).await?;
+    let following = tokio::spawn(follow(health.clone(), context.log.clone()));
     let connections = incoming::accept(
         door,
         &context.transport,
@@ -70,6 +74,7 @@ pub(crate) async fn serve(
         let shutdown = shutdown.clone();
         async move {
             shutdown.cancelled().await;
+            following.abort();
             // Watchers are told before they are ended.
             set_serving(&health, false).await;
             others_end.cancel();
@@ -86,6 +91,21 @@ pub(crate) async fn serve(
         }
     }
     Ok(serving.await?)
+}
+
+/// Says that this core serves while it is caught up with its log.
+async fn follow(health: HealthReporter, log: LogStatus) {
+    let mut states = log.watch();
+    let mut is_ready = log.now().is_ready();
+    // Ends when the log's other holders have gone.
+    while states.changed().await.is_ok() {
+        let now_is = states.borrow_and_update().is_ready();
+        if now_is != is_ready {
+            is_ready = now_is;
+            tracing::info!(is_ready, "this core's readiness changed");
+            set_serving(&health, is_ready).await;
+        }
+    }
 }
 
 /// Waits until `patience` has passed since the shutdown began.
@@ -105,8 +125,9 @@ async fn router(
     let notifications = NotificationServiceServer::new(Notifications(context.clone()))
         .max_decoding_message_size(most);
     let relays = RelayServiceServer::new(Relays(context.clone())).max_decoding_message_size(most);
+    let snapshots = SnapshotServiceServer::new(Snapshots(context.clone()));
     let (health, health_service) = tonic_health::server::health_reporter();
-    set_serving(&health, true).await;
+    set_serving(&health, context.log.now().is_ready()).await;
     // Older clients (grpcurl before 1.8.8) ask for v1alpha.
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -126,6 +147,7 @@ async fn router(
         .http2_keepalive_timeout(Some(transport.keepalive_timeout))
         .add_service(notifications)
         .add_service(relays)
+        .add_service(snapshots)
         .add_service(Ends::new(health_service, others_end))
         .add_service(Ends::new(reflection().build_v1()?, others_end))
         .add_service(Ends::new(reflection().build_v1alpha()?, others_end));
@@ -153,6 +175,7 @@ async fn set_serving(health: &HealthReporter, is_serving: bool) {
         "",
         <NotificationServiceServer<Notifications> as tonic::server::NamedService>::NAME,
         <RelayServiceServer<Relays> as tonic::server::NamedService>::NAME,
+        <SnapshotServiceServer<Snapshots> as tonic::server::NamedService>::NAME,
     ];
     for service in ours {
         health.set_service_status(service, status).await;

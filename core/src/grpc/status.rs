@@ -8,7 +8,7 @@ use thiserror::Error;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::{store::StoreError, writer::WriteError};
+use crate::{entry::Sequence, store::StoreError, writer::WriteError};
 
 use super::validate::Violations;
 
@@ -28,10 +28,23 @@ pub(super) enum Refusal {
     ScopeMissing(&'static str),
     #[error("no such notification for this recipient")]
     NotFound,
+    #[error(
+        "no such snapshot: one that is not read for a while is given up, and so are all when the \
+         core ends; begin another one"
+    )]
+    NoSnapshot,
     #[error("{limit} {what} are open already, and no more are allowed")]
     TooManyStreams { what: &'static str, limit: usize },
     #[error("{reads} reads of the store are under way already; try again")]
     ReadsBusy { reads: usize },
+    #[error(
+        "this core has applied the log up to {sequence}, and the cursor {cursor} is ahead of it: \
+         try again, or another core"
+    )]
+    Lagging {
+        cursor: Sequence,
+        sequence: Sequence,
+    },
     #[error("{0}")]
     Write(#[from] WriteError),
     #[error("the store can't be read: {0}")]
@@ -51,10 +64,14 @@ impl Refusal {
             Self::NotYourFeed => "NOT_YOUR_FEED",
             Self::ScopeMissing(_) => "SCOPE_MISSING",
             Self::NotFound => "NOT_FOUND",
+            Self::NoSnapshot => "SNAPSHOT_NOT_FOUND",
             Self::TooManyStreams { .. } => "TOO_MANY_STREAMS",
             Self::ReadsBusy { .. } | Self::Write(WriteError::Busy { .. }) => "STORE_BUSY",
             Self::Write(WriteError::DiskFull { .. }) => "STORE_FULL",
             Self::Write(WriteError::Failed(_)) | Self::Store(_) => "STORE_FAILED",
+            Self::Write(WriteError::LogAway { .. }) => "LOG_AWAY",
+            Self::Write(WriteError::LogHalted(_)) => "LOG_HALTED",
+            Self::Lagging { .. } => "LAGGING",
             Self::Write(WriteError::ShuttingDown) | Self::ShuttingDown => "SHUTTING_DOWN",
             Self::Internal(_) => "INTERNAL",
         }
@@ -65,14 +82,17 @@ impl Refusal {
             Self::Invalid(_) => Code::InvalidArgument,
             Self::Token(_) => Code::Unauthenticated,
             Self::NotYourFeed | Self::ScopeMissing(_) => Code::PermissionDenied,
-            Self::NotFound => Code::NotFound,
+            Self::NotFound | Self::NoSnapshot => Code::NotFound,
             Self::TooManyStreams { .. } | Self::Write(WriteError::DiskFull { .. }) => {
                 Code::ResourceExhausted
             }
             Self::Store(error) if error.is_damage() => Code::DataLoss,
-            Self::ReadsBusy { .. } | Self::Write(_) | Self::Store(_) | Self::ShuttingDown => {
-                Code::Unavailable
-            }
+            Self::Write(WriteError::LogHalted(_)) => Code::FailedPrecondition,
+            Self::ReadsBusy { .. }
+            | Self::Lagging { .. }
+            | Self::Write(_)
+            | Self::Store(_)
+            | Self::ShuttingDown => Code::Unavailable,
             Self::Internal(_) => Code::Internal,
         }
     }
@@ -84,6 +104,9 @@ impl Refusal {
                 Some(Duration::from_millis(100))
             }
             Self::Write(WriteError::Failed(_) | WriteError::ShuttingDown) | Self::ShuttingDown => {
+                Some(Duration::from_secs(1))
+            }
+            Self::Lagging { .. } | Self::Write(WriteError::LogAway { .. }) => {
                 Some(Duration::from_secs(1))
             }
             Self::TooManyStreams { .. } => Some(Duration::from_secs(5)),
@@ -111,7 +134,13 @@ impl Refusal {
             self,
             Self::ReadsBusy { .. }
                 | Self::TooManyStreams { .. }
-                | Self::Write(WriteError::Busy { .. } | WriteError::DiskFull { .. })
+                | Self::Lagging { .. }
+                | Self::Write(
+                    WriteError::Busy { .. }
+                        | WriteError::DiskFull { .. }
+                        | WriteError::LogAway { .. }
+                        | WriteError::LogHalted(_)
+                )
         )
     }
 
@@ -214,6 +243,12 @@ mod tests {
                 false,
             ),
             (Refusal::NotFound, Code::NotFound, "NOT_FOUND", false),
+            (
+                Refusal::NoSnapshot,
+                Code::NotFound,
+                "SNAPSHOT_NOT_FOUND",
+                false,
+            ),
             (
                 Refusal::TooManyStreams {
                     what: "streams",

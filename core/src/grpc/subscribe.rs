@@ -151,6 +151,9 @@ impl Feed {
     }
 
     async fn begin(&mut self) -> Result<pb::SubscribeResponse, Refusal> {
+        if let Some(after) = self.query.after {
+            self.context.wait_for(after).await?;
+        }
         let (recipient, after) = (self.query.recipient.clone(), self.query.after);
         let read =
             move |store: &crate::store::Store| store.opening(&recipient, after, clock::now());

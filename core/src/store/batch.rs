@@ -22,8 +22,8 @@ use super::{
     },
     engine::{Bytes, KEYS_AT_ONCE, Writes},
     index::{Record, View, Visible},
+    journal::{Appender, Appenders, Frame, LogEntry},
     keys,
-    log::LogEntry,
     reads::ReadSet,
     segment::MemoryIndex,
 };
@@ -62,9 +62,12 @@ impl Outcome {
 /// there.
 pub struct Batch {
     store: Store,
-    /// What goes into the log, from `first` on.
-    entries: Vec<LogEntry>,
+    /// What goes into the journal, and from where on.
+    entries: Vec<(Sequence, LogEntry)>,
     first: Sequence,
+    /// Whose messages of a shared log were applied, in order, and how far each had come before.
+    appended: Vec<Appender>,
+    appenders: Appenders,
     /// Complete ones: each is whole in itself, whatever becomes of the next.
     complete: Vec<Writes>,
     writes: Writes,
@@ -106,11 +109,14 @@ impl Batch {
     /// applied to a view without the first.
     #[must_use]
     pub fn new(store: &Store) -> Self {
+        let appenders = store.0.journal.lock().appenders().clone();
         let state = store.0.state.read();
         Self {
             store: store.clone(),
             entries: Vec::new(),
             first: state.active.tally.last + 1,
+            appended: Vec::new(),
+            appenders,
             complete: Vec::new(),
             writes: Writes::default(),
             bytes: 0,
@@ -127,6 +133,22 @@ impl Batch {
     #[must_use]
     pub fn next_sequence(&self) -> Sequence {
         self.tally.last + 1
+    }
+
+    /// Whether a message of a shared log is to be applied: it is the next one of who appended it, and
+    /// no copy.
+    pub(crate) fn takes(&mut self, appender: Appender) -> bool {
+        let is_next = self.appenders.is_next(appender);
+        if is_next {
+            self.appenders.note(&[appender]);
+            self.appended.push(appender);
+        }
+        is_next
+    }
+
+    /// The log has nothing more up to here that would have an effect.
+    pub fn cover(&mut self, through: Sequence) {
+        self.tally.last = self.tally.last.max(through);
     }
 
     /// Bytes to be written.
@@ -148,7 +170,7 @@ impl Batch {
             Entry::ReadStateSet(set) => self.apply_read_state(sequence, &set)?,
         };
         if outcome.is_stored() {
-            self.entries.push(stored);
+            self.entries.push((sequence, stored));
             self.tally.last = sequence;
             if self.writes.keys() >= KEYS_AT_ONCE {
                 self.complete_writes();
@@ -398,7 +420,7 @@ impl Batch {
     /// Whether there is nothing to commit.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.bytes() == 0
+        self.tally.last < self.first
     }
 
     fn complete_writes(&mut self) {
@@ -425,7 +447,9 @@ impl Batch {
             return Ok(self.applied);
         }
         let entries = std::mem::take(&mut self.entries);
-        self.store.0.log.lock().append(self.first, entries)?;
+        let appended = std::mem::take(&mut self.appended);
+        let frame = Frame::new(self.first, self.tally.last, entries, appended);
+        self.store.0.journal.lock().append(&frame)?;
         self.show()
     }
 
@@ -434,6 +458,9 @@ impl Batch {
     /// # Errors
     /// As [`Batch::commit`].
     pub(super) fn show(mut self) -> Result<Vec<Applied>, StoreError> {
+        if self.is_empty() {
+            return Ok(self.applied);
+        }
         self.complete_writes();
         let engine = self
             .store

@@ -10,6 +10,7 @@ use crate::entry::{Millis, Sequence};
 use super::{
     Store, StoreError, codec,
     constant::ConstantWriter,
+    files::Checksum,
     index::Record,
     keys,
     packing::insert_owners,
@@ -38,8 +39,8 @@ impl Store {
         let sealed = self.0.state.read().sealed.clone();
         let is_past = |segment: &&Arc<Segment>| {
             let retention = self.0.retention;
-            segment.is_packed()
-                && (segment.meta.rows == 0 || retention.is_past(segment.meta.last_at, now))
+            // One without rows may still hold idempotency keys.
+            segment.is_packed() && retention.is_past(segment.meta.last_at, now)
         };
         let past: Vec<Arc<Segment>> = sealed.iter().take_while(is_past).cloned().collect();
         let (Some(first), Some(last)) = (past.first(), past.last()) else {
@@ -49,15 +50,15 @@ impl Store {
             return Ok(false);
         }
         let lost = self.lost_with(&past, now)?;
-        let meta = Meta {
-            base: first.meta.base,
-            rows: 0,
-            samples: Vec::new(),
-            remains: true,
-            ..last.meta.clone()
-        };
         let remains = self.add_packed(last.id.rewritten(), |part| {
-            write_lost(&part.join(DATA), &lost)?;
+            let meta = Meta {
+                base: first.meta.base,
+                rows: 0,
+                samples: Vec::new(),
+                remains: true,
+                data: Some(write_lost(&part.join(DATA), &lost)?.into()),
+                ..last.meta.clone()
+            };
             segment::write_meta(part, &meta)
         })?;
         tracing::info!(
@@ -99,7 +100,7 @@ impl Store {
     }
 }
 
-fn write_lost(path: &Path, lost: &BTreeMap<Arc<str>, Sequence>) -> Result<(), StoreError> {
+fn write_lost(path: &Path, lost: &BTreeMap<Arc<str>, Sequence>) -> Result<Checksum, StoreError> {
     let mut file = ConstantWriter::create(path)?;
     for (owner, through) in lost {
         let record = Record {

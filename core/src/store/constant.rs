@@ -26,7 +26,7 @@ use std::{
 use fastbloom::BloomFilter;
 use siphasher::sip::SipHasher13;
 
-use super::StoreError;
+use super::{StoreError, files::Checksum};
 
 const MAGIC: [u8; 12] = *b"mercurio-c1\n";
 const FOOTER: usize = 32;
@@ -47,6 +47,7 @@ pub(super) struct ConstantWriter {
     path: PathBuf,
     file: BufWriter<File>,
     offset: u64,
+    crc: crc32fast::Hasher,
     table: Vec<(u64, Extent)>,
 }
 
@@ -58,6 +59,7 @@ impl ConstantWriter {
             path: path.to_owned(),
             file,
             offset: 0,
+            crc: crc32fast::Hasher::new(),
             table: Vec::new(),
         })
     }
@@ -74,8 +76,9 @@ impl ConstantWriter {
         Ok(())
     }
 
-    /// Completes the file, safe against a power cut.
-    pub fn finish(mut self) -> Result<(), StoreError> {
+    /// Completes the file, safe against a power cut. What is said of it is of what was written, not
+    /// of what the disk made of it.
+    pub fn finish(mut self) -> Result<Checksum, StoreError> {
         self.table
             .sort_unstable_by_key(|(hash, extent)| (*hash, extent.offset));
         let mut table = Vec::with_capacity(self.table.len() * ENTRY);
@@ -98,7 +101,11 @@ impl ConstantWriter {
             .file
             .flush()
             .and_then(|()| self.file.get_ref().sync_all());
-        synced.map_err(StoreError::io("write", &self.path))
+        synced.map_err(StoreError::io("write", &self.path))?;
+        Ok(Checksum {
+            length: self.offset,
+            crc: self.crc.finalize(),
+        })
     }
 
     fn write(&mut self, parts: &[&[u8]]) -> Result<Extent, StoreError> {
@@ -109,6 +116,7 @@ impl ConstantWriter {
         };
         for part in parts {
             crc.update(part);
+            self.crc.update(part);
             self.file
                 .write_all(part)
                 .map_err(StoreError::io("write", &self.path))?;

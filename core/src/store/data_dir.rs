@@ -3,7 +3,10 @@
 //! ```text
 //! <data-dir>/LOCK         held with flock; says who holds it
 //! <data-dir>/FORMAT       the version of all of this
-//! <data-dir>/log/, high-water   see `log.rs`
+//! <data-dir>/LOG          which shared log it is a view of; not there: its own
+//! <data-dir>/MANIFEST     what it was made of, until it is opened: see `snapshot`
+//! <data-dir>/import/      what comes from elsewhere, until it is all there: see `snapshot`
+//! <data-dir>/log/, high-water   see `journal`
 //! <data-dir>/segments/    see `segment.rs`
 //! ```
 
@@ -15,6 +18,8 @@ use std::{
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::log::LogId;
+
 use super::{
     StoreError,
     files::{self, sync_dir},
@@ -22,7 +27,7 @@ use super::{
 
 /// The format that this version reads and writes. 1, of before the first release, had no log of
 /// its own.
-const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 2;
 const FORMAT_NAME: &str = "mercurio";
 
 /// Checks the directory's format, or makes it this one where there is nothing yet.
@@ -36,11 +41,7 @@ pub(super) fn check_format(dir: &Path) -> Result<(), StoreError> {
                 .map(|version| version.trim().parse::<u32>());
             match version {
                 Some(Ok(FORMAT)) => Ok(()),
-                _ => Err(StoreError::OtherFormat {
-                    dir: dir.to_owned(),
-                    found: text.trim().chars().take(40).collect(),
-                    known: FORMAT,
-                }),
+                _ => Err(other_format(dir, &text)),
             }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -50,17 +51,77 @@ pub(super) fn check_format(dir: &Path) -> Result<(), StoreError> {
                     message: "its file `FORMAT` is missing".into(),
                 });
             }
-            let new = dir.join("FORMAT.new");
-            let made = File::create(&new).and_then(|mut file| {
-                writeln!(file, "{FORMAT_NAME} {FORMAT}")?;
-                file.sync_all()?;
-                fs::rename(&new, &path)?;
-                sync_dir(dir)
-            });
-            made.map_err(StoreError::io("write", &path))
+            write_format(dir)
         }
         Err(error) => Err(StoreError::io("read", &path)(error)),
     }
+}
+
+/// From now on it has the format of this version.
+pub(super) fn write_format(dir: &Path) -> Result<(), StoreError> {
+    write_whole(dir, "FORMAT", &format!("{FORMAT_NAME} {FORMAT}"))
+}
+
+pub(super) fn other_format(dir: &Path, found: &str) -> StoreError {
+    StoreError::OtherFormat {
+        dir: dir.to_owned(),
+        found: found.trim().chars().take(40).collect(),
+        known: FORMAT,
+    }
+}
+
+/// The shared log that the directory's data is of.
+pub(super) fn bound_to(dir: &Path) -> Result<Option<LogId>, StoreError> {
+    let path = dir.join("LOG");
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StoreError::io("read", &path)(error)),
+    };
+    let id = text.parse().map_err(|()| StoreError::Corrupt {
+        dir: dir.to_owned(),
+        message: "its file `LOG` can't be read".into(),
+    })?;
+    Ok(Some(id))
+}
+
+/// From now on its data is of this log.
+pub(super) fn bind(dir: &Path, log: &LogId) -> Result<(), StoreError> {
+    write_whole(dir, "LOG", &log.to_string())
+}
+
+/// The refusal of data that is of another log than it is wanted for.
+pub(super) fn other_log(dir: &Path, found: Option<&LogId>, wanted: Option<&LogId>) -> StoreError {
+    let name = |log: Option<&LogId>| match log {
+        Some(log) => format!("the shared log {}", log.id),
+        None => "a log of its own".into(),
+    };
+    StoreError::OtherLog {
+        dir: dir.to_owned(),
+        found: name(found),
+        wanted: name(wanted),
+        advice: match (found, wanted) {
+            (Some(_), None) => "start with the `--log` that it was started with before",
+            (None, _) => "`mercurio migrate` makes a shared log of it; or take another directory",
+            (Some(_), Some(_)) => {
+                "check `--log-url` and `--log-name`; if that log was made anew, start with an \
+                 empty directory"
+            }
+        },
+    }
+}
+
+/// Writes a file that is whole when it has its name.
+fn write_whole(dir: &Path, name: &str, line: &str) -> Result<(), StoreError> {
+    let path = dir.join(name);
+    let new = dir.join(format!("{name}.new"));
+    let made = File::create(&new).and_then(|mut file| {
+        writeln!(file, "{line}")?;
+        file.sync_all()?;
+        fs::rename(&new, &path)?;
+        sync_dir(dir)
+    });
+    made.map_err(StoreError::io("write", &path))
 }
 
 /// The data directory's lock, held as long as this lives.

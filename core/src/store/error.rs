@@ -62,6 +62,46 @@ pub enum StoreError {
         /// The format known here.
         known: u32,
     },
+    /// The data is of another log.
+    #[error("{} is the data of {found}, and not of {wanted}: {advice}", dir.display())]
+    OtherLog {
+        /// Which data directory.
+        dir: PathBuf,
+        /// Whose data it is.
+        found: String,
+        /// Which log it was opened for.
+        wanted: String,
+        /// What can be done.
+        advice: &'static str,
+    },
+    /// What came is not a whole snapshot.
+    #[error("{}: the snapshot can't be used: {message}", dir.display())]
+    BadSnapshot {
+        /// Where it was found out.
+        dir: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// There is data where none may be.
+    #[error(
+        "{} has data already: a copy goes into an empty directory; name another one, or move this \
+         one away",
+        dir.display()
+    )]
+    NotEmpty {
+        /// Which data directory.
+        dir: PathBuf,
+    },
+    /// Something was begun to be copied there, and is not all there.
+    #[error(
+        "{} has part of a copy only: run what was copying it again, and it goes on; or remove the \
+         directory `import` in it, to begin without data",
+        dir.display()
+    )]
+    Unfinished {
+        /// Which data directory.
+        dir: PathBuf,
+    },
     /// Another process has the data directory open.
     #[error("{} is in use by process {holder}: only one process opens a data directory", dir.display())]
     Held {
@@ -95,6 +135,11 @@ impl StoreError {
             path: path.to_owned(),
             source,
         }
+    }
+
+    /// A file of a snapshot can't be read.
+    pub(crate) fn of_snapshot(error: io::Error) -> Self {
+        Self::io("read", Path::new("a snapshot's file"))(error)
     }
 
     /// Whether what is stored is damaged, rather than out of reach.

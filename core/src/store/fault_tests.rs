@@ -242,7 +242,7 @@ fn a_failed_append_is_not_there_and_the_next_is() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).unwrap();
     publish(&store, "a").unwrap();
-    store.0.log.lock().fail();
+    store.0.journal.lock().fail();
     publish(&store, "b").unwrap_err();
     let user = RecipientId::new("u").unwrap();
     assert_eq!(

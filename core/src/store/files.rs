@@ -3,11 +3,46 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io::{self, Read, Write},
     path::Path,
 };
 
 use super::StoreError;
+
+/// A whole file's length and CRC-32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Checksum {
+    pub length: u64,
+    pub crc: u32,
+}
+
+impl Checksum {
+    /// Reads the file.
+    pub fn of(path: &Path) -> Result<Self, StoreError> {
+        let file = File::open(path).map_err(StoreError::io("open", path))?;
+        let mut crc = crc32fast::Hasher::new();
+        let length = hash_rest(&file, &mut crc).map_err(StoreError::io("read", path))?;
+        let crc = crc.finalize();
+        Ok(Self { length, crc })
+    }
+}
+
+/// Reads a file from where it stands to its end, and gives how many bytes those were.
+pub(super) fn hash_rest(mut file: &File, crc: &mut crc32fast::Hasher) -> io::Result<u64> {
+    let mut part = vec![0; 256 << 10];
+    let mut length = 0;
+    loop {
+        match file.read(&mut part) {
+            Ok(0) => return Ok(length),
+            Ok(read) => {
+                crc.update(&part[..read]);
+                length += read as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
 
 /// Replaces the file: either the old or the new content is there, also after a power cut.
 pub(super) fn write_checked(path: &Path, content: &[u8]) -> Result<(), StoreError> {

@@ -124,6 +124,7 @@ impl Active {
             rows: self.tally.rows,
             samples: Vec::new(),
             remains: false,
+            data: None,
         }
     }
 

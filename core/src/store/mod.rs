@@ -16,6 +16,7 @@
 //! | `open`, `data_dir` | start: lock, format; the end of a segment |
 //! | `recover`, `live`, `trust` | the segments as they were left, and what the log has more |
 //! | `pack`, `packing`, `bury` | sealed segments made compact; retention |
+//! | `snapshot` | copies of it, and data directories made of them |
 //! | `engine`, `keys`, `codec` | sled, and what stands in it |
 //! | `constant`, `files` | files of our own |
 
@@ -29,9 +30,9 @@ mod engine;
 mod error;
 mod files;
 mod index;
+mod journal;
 mod keys;
 mod live;
-mod log;
 mod open;
 mod pack;
 mod packing;
@@ -40,6 +41,7 @@ mod reads;
 mod recover;
 mod rows;
 mod segment;
+mod snapshot;
 mod trust;
 
 #[cfg(test)]
@@ -55,13 +57,15 @@ use crate::entry::{Millis, Sequence};
 
 pub use batch::{Batch, Outcome};
 pub use error::StoreError;
+pub(crate) use journal::{Appender, LogEntry};
 pub use read::{FeedLimit, FeedPage, HistoryPage, HistoryQuery, Opening, StatusFilter};
+pub use snapshot::{Cut, Import, Incoming, Manifest, ManifestFile, Snapshot};
 
 use cache::RecordCache;
 use codec::Tally;
 use engine::Engine;
 use index::{Record, View};
-use log::Log;
+use journal::Journal;
 use segment::{Held, MemoryIndex, Segment};
 
 /// How the store uses its machine.
@@ -130,7 +134,7 @@ struct Inner {
     cache: RecordCache,
     state: RwLock<State>,
     /// Locked by who commits, and never together with `state`.
-    log: Mutex<Log>,
+    journal: Mutex<Journal>,
     packing: Mutex<()>,
     _lock: data_dir::DirLock,
 }
@@ -158,7 +162,7 @@ struct Active {
 
 /// The databases as they stood when a view was taken: rows are read from these.
 #[derive(Clone)]
-struct Snapshot {
+struct Databases {
     sealed: Arc<Vec<Arc<Segment>>>,
     active: Option<Arc<Engine>>,
 }
@@ -179,7 +183,7 @@ impl Store {
         };
         sealed.iter().map(|segment| segment.size()).sum::<u64>()
             + active.map_or(0, |engine| engine.size())
-            + self.0.log.lock().size()
+            + self.0.journal.lock().size()
     }
 
     /// How many segments there are, the active one included.
@@ -194,7 +198,7 @@ impl Store {
         owner: &str,
         staged: Option<&batch::Staging>,
         look: impl Fn(&View<'_>, &State) -> T,
-    ) -> Result<(T, Snapshot), StoreError> {
+    ) -> Result<(T, Databases), StoreError> {
         loop {
             let sealed = self.0.state.read().sealed.clone();
             let own = self.records(&sealed, owner)?;
@@ -228,7 +232,7 @@ impl Store {
             drop(view);
             drop(state);
             drop((own, everyone));
-            return Ok((seen, Snapshot { sealed, active }));
+            return Ok((seen, Databases { sealed, active }));
         }
     }
 

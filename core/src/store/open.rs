@@ -4,17 +4,17 @@ use std::{fs, io, path::Path, sync::Arc};
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::entry::Sequence;
+use crate::{entry::Sequence, log::LogId};
 
 use super::{
     Active, Inner, Retention, Store, StoreError, StoreSettings,
     cache::RecordCache,
     data_dir::{self, DirLock},
+    journal::{Durability, Journal},
     live::open_live,
-    log::Log,
     recover::{create_active, list_segments, open_segments},
     segment::{self, Rows},
-    trust,
+    snapshot, trust,
 };
 
 impl Store {
@@ -27,14 +27,54 @@ impl Store {
         settings: StoreSettings,
         retention: Retention,
     ) -> Result<Self, StoreError> {
+        Self::open_for(dir, settings, retention, None)
+    }
+
+    /// Opens a data directory that is the view of a shared log.
+    ///
+    /// # Errors
+    /// As [`Store::open`], or its data is of another log.
+    pub fn open_shared(
+        dir: &Path,
+        settings: StoreSettings,
+        retention: Retention,
+        log: &LogId,
+    ) -> Result<Self, StoreError> {
+        Self::open_for(dir, settings, retention, Some(log))
+    }
+
+    /// The shared log that a data directory's data is of. `None`: of none, or there is no data.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn bound_to(dir: &Path) -> Result<Option<LogId>, StoreError> {
+        data_dir::bound_to(dir)
+    }
+
+    fn open_for(
+        dir: &Path,
+        settings: StoreSettings,
+        retention: Retention,
+        log: Option<&LogId>,
+    ) -> Result<Self, StoreError> {
         fs::create_dir_all(dir).map_err(StoreError::io("create", dir))?;
         let lock = DirLock::take(dir)?;
+        snapshot::before_opening(dir)?;
         data_dir::check_format(dir)?;
+        let bound_to = data_dir::bound_to(dir)?;
+        if bound_to.is_some() && bound_to.as_ref() != log {
+            return Err(data_dir::other_log(dir, bound_to.as_ref(), log));
+        }
+        let durability = match log {
+            Some(_) => Durability::Elsewhere,
+            None => Durability::Here,
+        };
         let segments = dir.join("segments");
         fs::create_dir_all(&segments).map_err(StoreError::io("create", &segments))?;
         let (packed, live) = list_segments(&segments)?;
-        let log = Log::open(dir, packed.last().map_or(0, |segment| segment.meta.last))?;
-        let state = open_segments(&segments, packed, &live, &log, &settings)?;
+        let applied = packed.last().map_or(0, |segment| segment.meta.last);
+        let journal = Journal::open(dir, applied, durability)?;
+        let state = open_segments(&segments, packed, &live, &journal, &settings)?;
         let cache = RecordCache::new(settings.record_cache_bytes);
         let store = Self(Arc::new(Inner {
             dir: dir.to_owned(),
@@ -42,11 +82,19 @@ impl Store {
             retention,
             cache,
             state: RwLock::new(state),
-            log: Mutex::new(log),
+            journal: Mutex::new(journal),
             packing: Mutex::default(),
             _lock: lock,
         }));
         store.replay()?;
+        if bound_to.is_none()
+            && let Some(log) = log
+        {
+            if store.last_sequence() > 0 {
+                return Err(data_dir::other_log(dir, None, Some(log)));
+            }
+            data_dir::bind(dir, log)?;
+        }
         Ok(store)
     }
 
@@ -56,7 +104,7 @@ impl Store {
     /// # Errors
     /// It can't yet; reading may fail until it can.
     pub fn reopen(&self) -> Result<(), StoreError> {
-        self.0.log.lock().repair()?;
+        self.0.journal.lock().repair()?;
         {
             let mut state = self.0.state.write();
             state.recovering = true;
@@ -84,19 +132,20 @@ impl Store {
         }
     }
 
-    /// Seals the active segment and begins a new one. Does nothing while it is empty.
+    /// Seals the active segment and begins a new one. Does nothing while there is no entry in it.
     ///
     /// # Errors
     /// The new one can't be made; the active one stays.
     pub fn roll(&self) -> Result<(), StoreError> {
         let (number, meta) = {
             let active = &self.0.state.read().active;
-            if active.tally.rows == 0 {
-                return Ok(());
-            }
             // It could not be sealed: it has to be opened again first.
             if active.engine.is_none() {
                 return Err(Active::failed());
+            }
+            // Of a shared log it may be a stretch without any row.
+            if active.tally.last == active.base {
+                return Ok(());
             }
             (active.number, active.meta())
         };
@@ -113,7 +162,7 @@ impl Store {
         state.sealed = Arc::new(segments);
         drop(state);
         let needed = self.needed_from();
-        self.0.log.lock().roll(needed)
+        self.0.journal.lock().roll(needed)
     }
 
     /// The first entry that is not in a packed segment: from there on the log is needed.
@@ -152,8 +201,12 @@ impl Store {
 }
 
 impl Drop for Inner {
-    /// What sled has is made safe, so that the next start need not make it again from the log.
+    /// What sled has is made safe, so that the next start need not make it again from the journal.
     fn drop(&mut self) {
+        if let Err(error) = self.journal.get_mut().sync() {
+            tracing::warn!(%error, "sync the journal; the next start fetches what is missing");
+            return;
+        }
         let state = self.state.get_mut();
         let sealed = state
             .sealed

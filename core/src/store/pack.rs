@@ -4,6 +4,8 @@
 
 use std::{fs, path::Path, sync::Arc};
 
+use parking_lot::MutexGuard;
+
 use crate::entry::{Millis, Sequence};
 
 use super::{
@@ -11,6 +13,9 @@ use super::{
     files::sync_dir,
     segment::{Sample, Segment, SegmentId},
 };
+
+/// Held by who rewrites segments, from looking for them on: one at a time.
+pub(super) type Turn<'a> = MutexGuard<'a, ()>;
 
 /// As many small packed segments as this become one.
 const MERGED: usize = if cfg!(test) { 3 } else { 8 };
@@ -32,9 +37,15 @@ impl Store {
     /// # Errors
     /// The segment can't be read, or the packed one not written; it stays as it was.
     pub fn pack_one(&self, now: Millis) -> Result<bool, StoreError> {
+        let turn = self.0.packing.lock();
+        self.pack_next(&turn, now)
+    }
+
+    /// [`Store::pack_one`] for who has the turn already.
+    pub(super) fn pack_next(&self, turn: &Turn<'_>, now: Millis) -> Result<bool, StoreError> {
         let sealed = self.0.state.read().sealed.clone();
         match sealed.iter().find(|segment| !segment.is_packed()) {
-            Some(segment) => self.rewrite(std::slice::from_ref(segment), Trim::ByTime, now),
+            Some(segment) => self.rewrite(turn, std::slice::from_ref(segment), Trim::ByTime, now),
             None => Ok(false),
         }
     }
@@ -44,6 +55,7 @@ impl Store {
     /// # Errors
     /// As [`Store::pack_one`].
     pub fn merge_some(&self, now: Millis) -> Result<bool, StoreError> {
+        let turn = self.0.packing.lock();
         let sealed = self.0.state.read().sealed.clone();
         let is_small = |segment: &Arc<Segment>| {
             segment.is_packed()
@@ -52,7 +64,7 @@ impl Store {
         };
         let mut windows = sealed.windows(MERGED);
         match windows.find(|window| window.iter().all(is_small)) {
-            Some(small) => self.rewrite(small, Trim::ByTime, now),
+            Some(small) => self.rewrite(&turn, small, Trim::ByTime, now),
             None => Ok(false),
         }
     }
@@ -62,6 +74,7 @@ impl Store {
     /// # Errors
     /// As [`Store::pack_one`].
     pub fn repack_one(&self, now: Millis) -> Result<bool, StoreError> {
+        let turn = self.0.packing.lock();
         let sealed = self.0.state.read().sealed.clone();
         for segment in sealed.iter().filter(|segment| segment.is_packed()) {
             let samples = &segment.meta.samples;
@@ -70,7 +83,8 @@ impl Store {
                 past += usize::from(self.is_past(sample, now)?);
             }
             if past > 0 && past * 100 >= samples.len() * WORTHWHILE_PERCENT {
-                return self.rewrite(std::slice::from_ref(segment), Trim::ByView, now);
+                let segment = std::slice::from_ref(segment);
+                return self.rewrite(&turn, segment, Trim::ByView, now);
             }
         }
         Ok(false)
@@ -93,11 +107,11 @@ impl Store {
     /// Writes segments that follow each other anew, as one.
     fn rewrite(
         &self,
+        _: &Turn<'_>,
         segments: &[Arc<Segment>],
         trim: Trim,
         now: Millis,
     ) -> Result<bool, StoreError> {
-        let _one_at_a_time = self.0.packing.lock();
         let Some(last) = segments.last() else {
             return Ok(false);
         };

@@ -79,10 +79,10 @@ impl Store {
         let meta = Meta {
             base: first.meta.base,
             rows: packing.rows,
-            samples: std::mem::take(&mut packing.samples.taken),
+            samples: packing.samples.taken,
+            data: Some(packing.file.finish()?.into()),
             ..last.meta.clone()
         };
-        packing.file.finish()?;
         segment::write_meta(part, &meta)
     }
 }

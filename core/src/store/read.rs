@@ -7,7 +7,7 @@ use crate::{
     topic::TopicFilters,
 };
 
-use super::{Snapshot, Store, StoreError, index::Visible, keys, reads::ReadSet, rows};
+use super::{Databases, Store, StoreError, index::Visible, keys, reads::ReadSet, rows};
 
 /// How a stream begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -292,7 +292,7 @@ impl Store {
 
     fn notifications(
         &self,
-        snapshot: &Snapshot,
+        snapshot: &Databases,
         owner: &str,
         wanted: &[Sequence],
         broadcast: bool,

@@ -15,8 +15,8 @@ use crate::entry::Sequence;
 use super::{
     Active, Batch, State, Store, StoreError, StoreSettings,
     files::sync_dir,
+    journal::Journal,
     live::open_live,
-    log::Log,
     segment::{self, Meta, Segment, SegmentId},
 };
 
@@ -31,12 +31,13 @@ impl Store {
     pub(super) fn replay(&self) -> Result<(), StoreError> {
         let tail = {
             let after = self.0.state.read().active.tally.last;
-            self.0.log.lock().tail(after)?
+            self.0.journal.lock().tail(after)?
         };
         let mut batch = Batch::new(self);
         let mut count = 0;
-        for entries in tail {
-            for (sequence, entry) in entries? {
+        for stretch in tail {
+            let stretch = stretch?;
+            for (sequence, entry) in stretch.entries {
                 batch.apply_again(sequence, entry)?;
                 count += 1;
                 if count % AT_ONCE == 0 {
@@ -45,10 +46,9 @@ impl Store {
                     batch = Batch::new(self);
                 }
             }
+            batch.cover(stretch.through);
         }
-        if count % AT_ONCE > 0 {
-            batch.show()?;
-        }
+        batch.show()?;
         if count > 0 {
             tracing::info!(entries = count, "applied what the log had more");
         }
@@ -65,7 +65,7 @@ pub(super) fn open_segments(
     dir: &Path,
     packed: Vec<Arc<Segment>>,
     live: &[SegmentId],
-    log: &Log,
+    journal: &Journal,
     settings: &StoreSettings,
 ) -> Result<State, StoreError> {
     let packed_end = packed.last().map_or(0, |segment| segment.meta.last);
@@ -84,7 +84,7 @@ pub(super) fn open_segments(
             Err(error) if error.is_damage() => error,
             Err(error) => return Err(error),
         };
-        if log.first() > before + 1 {
+        if journal.first() > before + 1 {
             return Err(unfit);
         }
         tracing::warn!(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::entry::{FeedChange, Notification, Sequence};
 
 use super::{
-    Active, Snapshot, StoreError,
+    Active, Databases, StoreError,
     cache::RecordCache,
     codec::{self, Row, RowKind},
     constant::Constant,
@@ -38,7 +38,7 @@ impl Source<'_> {
 /// This many rows are passed over before the scan jumps to the next wanted one.
 const SKIP_MAX: usize = 8;
 
-impl Snapshot {
+impl Databases {
     /// The owner's rows in `(after, up_to]`, ascending.
     pub fn rows<'a>(
         &'a self,

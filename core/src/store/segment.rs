@@ -31,7 +31,7 @@ use super::{
     codec::{self, PublishedUnder},
     constant::Constant,
     engine::{Engine, first_piece},
-    files,
+    files::{self, Checksum},
     index::Record,
     keys,
 };
@@ -91,9 +91,37 @@ pub(super) struct Meta {
     /// Nothing but notes of what retention took of whom is left of it, and of those before it.
     #[prost(bool, tag = "6")]
     pub remains: bool,
+    /// Of the file `data`; not known of segments that were packed before this was noted.
+    #[prost(message, optional, tag = "7")]
+    pub data: Option<StoredChecksum>,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct StoredChecksum {
+    #[prost(uint64, tag = "1")]
+    length: u64,
+    #[prost(fixed32, tag = "2")]
+    crc: u32,
+}
+
+impl From<Checksum> for StoredChecksum {
+    fn from(sum: Checksum) -> Self {
+        Self {
+            length: sum.length,
+            crc: sum.crc,
+        }
+    }
 }
 
 impl Meta {
+    /// Of the file `data` of a packed segment, as it was when it was written.
+    pub fn checksum(&self) -> Option<Checksum> {
+        self.data.map(|data| Checksum {
+            length: data.length,
+            crc: data.crc,
+        })
+    }
+
     /// That of a segment that follows this one.
     pub fn next(&self) -> Self {
         Self {
@@ -318,7 +346,7 @@ impl std::ops::Deref for Held<'_> {
 
 pub(super) const DB: &str = "db";
 pub(super) const DATA: &str = "data";
-const META: &str = "meta";
+pub(super) const META: &str = "meta";
 
 pub(super) fn write_meta(dir: &Path, meta: &Meta) -> Result<(), StoreError> {
     files::write_checked(&dir.join(META), &meta.encode_to_vec())

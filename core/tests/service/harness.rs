@@ -341,11 +341,14 @@ pub fn token(user: &str, scopes: &[&str]) -> String {
     token_for(user, scopes, Duration::from_secs(3600))
 }
 
-pub fn token_for(user: &str, scopes: &[&str], ttl: Duration) -> String {
+/// What makes the tests' tokens.
+pub fn issuer() -> Issuer {
     let key = SigningKey::from_secret(SECRET).unwrap();
     Issuer::new(key, &ClaimRules::default())
-        .issue(user, scopes, ttl)
-        .unwrap()
+}
+
+pub fn token_for(user: &str, scopes: &[&str], ttl: Duration) -> String {
+    issuer().issue(user, scopes, ttl).unwrap()
 }
 
 pub fn publisher() -> String {

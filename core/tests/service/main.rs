@@ -8,4 +8,5 @@ mod relay;
 mod server;
 mod shutdown;
 mod slow;
+mod snapshot;
 mod subscribe;

@@ -91,10 +91,11 @@ async fn focus_stays_where_it_is_whatever_comes_and_goes() {
     let service = Setup::serve().start().await;
     let api = service.service_api();
     publish(&api, &["one", "two"]).await;
-    let brief = with_ttl(Duration::from_secs(6), to(&["alice"], "t", "brief"));
-    api.publish(brief).await;
     let page = page(&browser, "one", &service, &service.secret().user("alice")).await;
     page.click("#bell .bell").await;
+    // Long enough for what comes until it is focused, also on a machine that is busy.
+    let brief = with_ttl(Duration::from_secs(10), to(&["alice"], "t", "brief"));
+    api.publish(brief).await;
     until(&page, "titles().join() === 'brief,two,one'").await;
     page.run(
         "all('.toggle')[titles().indexOf('two')].focus()",

@@ -82,12 +82,8 @@ async fn errors_are_shown_and_trying_again_helps() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn offline_is_said_and_what_is_there_stays() {
-    // A host that has a name: what is on this machine itself is never offline.
-    let map = "--host-resolver-rules=MAP app.example 127.0.0.1";
     let service = Setup::serve().start().await;
-    let origin = format!("http://app.example:{}", service.http().port());
-    let secure = format!("--unsafely-treat-insecure-origin-as-secure={origin}");
-    let Some(browser) = Browser::chromium_with(&[map, &secure]).await else {
+    let Some((browser, origin)) = Browser::chromium_by_name(service.http(), true).await else {
         return;
     };
     let api = service.service_api();
@@ -244,4 +240,28 @@ async fn earlier_ones_that_cannot_be_loaded() {
     until(&page, "bell.inbox.state.connection === 'open'").await;
     page.click("#bell .more").await;
     until(&page, "titles().join() === 'three,two,one'").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_retention_took_is_said() {
+    let Some(browser) = Browser::chromium().await else {
+        return;
+    };
+    let mut apart = Apart::with(
+        |core| core.args(["--max-per-recipient", "2"]),
+        |gateway| gateway,
+    )
+    .await;
+    let api = apart.core.service_api();
+    publish(&api, &["one"]).await;
+    let token = apart.core.secret().user("alice");
+    let page = page(&browser, "one", &apart.gateway, &token).await;
+    page.run("bell.open = true", Value::Null).await;
+    until(&page, "titles().join() === 'one'").await;
+    apart.gateway.kill();
+    publish(&api, &["two", "three", "four", "five"]).await;
+    apart.gateway.restart().await;
+    until(&page, "titles().join() === 'five,four'").await;
+    until(&page, "at('.notice').textContent.includes('no longer')").await;
+    is_clean(&page).await;
 }

@@ -189,13 +189,7 @@ async fn marks_are_optimistic_and_put_back() {
     };
     let mut apart = Apart::start().await;
     let ids = many(&apart.core.service_api(), 3).await;
-    let page = connected(
-        &browser,
-        "one",
-        &apart.gateway,
-        token(&apart.gateway, "alice"),
-    )
-    .await;
+    let page = alices(&browser, &apart.gateway).await;
     page.run(
         "window.seen = []; inbox.addEventListener('change', () => seen.push(unread().length))",
         Value::Null,
@@ -245,7 +239,7 @@ async fn what_expires_goes_when_it_is_due() {
         .publish(with_ttl(soon, to(&["alice"], "t", "loaded")))
         .await
         .id;
-    let page = connected(&browser, "one", &service, token(&service, "alice")).await;
+    let page = alices(&browser, &service).await;
     let live = api
         .publish(with_ttl(soon, to(&["alice"], "t", "live")))
         .await
@@ -254,6 +248,66 @@ async fn what_expires_goes_when_it_is_due() {
     assert_eq!(value(&page, "ids()").await, json!([live, loaded, kept]));
     until(&page, "ids().length === 1 && inbox.state.unreadCount === 1").await;
     assert_eq!(value(&page, "ids()").await, json!([kept]));
+}
+
+/// What expires and is not loaded goes unnoticed, until somebody looks.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_count_is_asked_for_when_a_page_comes_to_the_front() {
+    let Some(browser) = Browser::chromium().await else {
+        return;
+    };
+    let service = Setup::serve().start().await;
+    let api = service.service_api();
+    let soon = Duration::from_secs(3);
+    api.publish(with_ttl(soon, to(&["alice"], "t", "soon gone")))
+        .await;
+    many(&api, 1).await;
+    let options = json!({ "sharing": "none", "pageSize": 1 });
+    let options = with(token(&service, "alice"), options);
+    let page = connected(&browser, "one", &service, options).await;
+    assert_eq!(value(&page, "inbox.state.unreadCount").await, 2);
+    eventually("it expires", SOON, async || {
+        (api.unread("alice").await == 1).then_some(())
+    })
+    .await;
+    assert_eq!(value(&page, "inbox.state.unreadCount").await, 2);
+    let front = "const real = Date.now; Date.now = () => real() + 15e3
+        document.dispatchEvent(new Event('visibilitychange'))";
+    page.run(front, Value::Null).await;
+    until(&page, "inbox.state.unreadCount === 1").await;
+    assert_eq!(value(&page, "told('connection')").await, json!(["open"]));
+}
+
+/// A tab that is open for long: what arrives all day falls off at the end of the list, and can be
+/// loaded again. What somebody has loaded stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_does_not_grow_for_ever() {
+    let Some(browser) = Browser::chromium().await else {
+        return;
+    };
+    let service = Setup::serve().start().await;
+    let api = service.service_api();
+    let mut ids = many(&api, 2).await;
+    let options = with(token(&service, "alice"), json!({ "pageSize": 2 }));
+    let page = connected(&browser, "one", &service, options).await;
+    let longest = "window.longest = 0
+        inbox.addEventListener('change', () => (longest = Math.max(longest, ids().length)))";
+    page.run(longest, Value::Null).await;
+    // Twenty are kept of forty-one.
+    while ids.len() < 102 {
+        ids.extend(many(&api, 1).await);
+        until(&page, &format!("arrived().length === {}", ids.len() - 2)).await;
+    }
+    until(&page, "inbox.state.hasMore").await;
+    let longest = value(&page, "longest").await.as_u64().expect("a length");
+    assert!((41..60).contains(&longest), "{longest}");
+    assert_eq!(value(&page, "arrived()").await, json!(ids[2..]));
+    assert_eq!(value(&page, "inbox.state.unreadCount").await, 102);
+    let all = "while (inbox.state.hasMore) await inbox.loadMore()";
+    page.run(all, Value::Null).await;
+    ids.extend(many(&api, 5).await);
+    until(&page, "arrived().length === 105").await;
+    assert_eq!(value(&page, "ids().reverse()").await, json!(ids));
 }
 
 /// Whatever is in a notification arrives as it was sent, through stream, history and worker.
@@ -275,7 +329,7 @@ async fn hostile_data_arrives_intact() {
         &huge,
         "",
     ];
-    let page = connected(&browser, "one", &service, token(&service, "alice")).await;
+    let page = alices(&browser, &service).await;
     for text in texts.iter().filter(|text| !text.is_empty()) {
         api.publish(to(&["alice"], "t", text)).await;
     }

@@ -58,6 +58,27 @@ async fn gateway_restarts(browser: &Browser, sharing: &str) {
     assert_eq!(value(&page, "told('loss')").await, json!([]));
 }
 
+/// The waits are what the stream said, spread.
+#[tokio::test(flavor = "multi_thread")]
+async fn when_to_come_again_is_heeded() {
+    let Some(browser) = Browser::chromium().await else {
+        return;
+    };
+    let mut apart = Apart::with(|core| core, |gateway| gateway.args(["--retry", "7s"])).await;
+    let page = blank(&browser, "one", &apart.gateway).await;
+    let record = "const real = setTimeout
+        window.waits = []
+        window.setTimeout = (work, wait) => (waits.push(wait), real(work, wait))
+        Math.random = () => 0.5";
+    page.run(record, Value::Null).await;
+    let options = token(&apart.gateway, "alice");
+    start(&page, with(options, json!({ "sharing": "none" }))).await;
+    page.run("waits.length = 0", Value::Null).await;
+    apart.gateway.kill();
+    until(&page, "inbox.state.connection === 'waiting'").await;
+    until(&page, "waits.includes(3500)").await;
+}
+
 /// The gateway keeps the stream: the page notices nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_core_that_restarts() {
@@ -65,13 +86,7 @@ async fn a_core_that_restarts() {
         return;
     };
     let mut apart = Apart::start().await;
-    let page = connected(
-        &browser,
-        "one",
-        &apart.gateway,
-        token(&apart.gateway, "alice"),
-    )
-    .await;
+    let page = alices(&browser, &apart.gateway).await;
     let mut ids = many(&apart.core.service_api(), 2).await;
     until(&page, "ids().length === 2").await;
     for _ in 0..2 {
@@ -89,11 +104,7 @@ async fn a_core_that_restarts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn offline_and_back() {
     let service = Setup::serve().start().await;
-    let port = service.http().port();
-    let origin = format!("http://app.example:{port}");
-    let secure = format!("--unsafely-treat-insecure-origin-as-secure={origin}");
-    let map = "--host-resolver-rules=MAP app.example 127.0.0.1";
-    let Some(browser) = Browser::chromium_with(&[map, &secure]).await else {
+    let Some((browser, origin)) = Browser::chromium_by_name(service.http(), true).await else {
         return;
     };
     let api = service.service_api();
@@ -127,11 +138,8 @@ async fn offline_and_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_sleeps_while_offline_and_wakes() {
     let mut apart = Apart::start().await;
-    let port = apart.gateway.http().port();
-    let origin = format!("http://app.example:{port}");
-    let secure = format!("--unsafely-treat-insecure-origin-as-secure={origin}");
-    let map = "--host-resolver-rules=MAP app.example 127.0.0.1";
-    let Some(browser) = Browser::chromium_with(&[map, &secure]).await else {
+    let Some((browser, origin)) = Browser::chromium_by_name(apart.gateway.http(), true).await
+    else {
         return;
     };
     let page = browser.open("one", &format!("{origin}/healthz")).await;

@@ -2,10 +2,12 @@
 
 mod client;
 mod failures;
+mod leader;
 mod package;
 mod served;
 mod sharing;
 mod tokens;
+mod users;
 
 use mercurio_tests::{
     browser::{Browser, Page},
@@ -44,6 +46,11 @@ async fn connected<'a>(
     let page = blank(browser, context, service).await;
     start(&page, options).await;
     page
+}
+
+/// The same for alice, in the context `one`.
+async fn alices<'a>(browser: &'a Browser, service: &Service) -> Page<'a> {
+    connected(browser, "one", service, token(service, "alice")).await
 }
 
 /// A page at the service's origin.

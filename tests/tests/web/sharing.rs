@@ -85,59 +85,6 @@ async fn ten_tabs_have_one_connection_in_firefox() {
     ten_tabs(&browser, "leader").await;
 }
 
-/// The leading tab is closed while notifications arrive and a mark is under way.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_leader_that_is_closed_loses_nothing() {
-    let Some(browser) = Browser::chromium().await else {
-        return;
-    };
-    let service = Setup::serve().start().await;
-    let api = service.service_api();
-    let options = with(
-        token(&service, "alice"),
-        json!({ "sharing": "leader", "pageSize": 10 }),
-    );
-    let leader = connected(&browser, "one", &service, options.clone()).await;
-    let mut others = Vec::new();
-    for _ in 0..3 {
-        others.push(connected(&browser, "one", &service, options.clone()).await);
-    }
-    let first = api.publish(to(&["alice"], "t", "first")).await.id;
-    for page in &others {
-        until(page, "ids().length === 1").await;
-    }
-    let publishing = tokio::spawn({
-        let api = service.service_api();
-        async move {
-            let mut ids = Vec::new();
-            for n in 0..200 {
-                ids.push(api.publish(to(&["alice"], "t", &n.to_string())).await.id);
-            }
-            ids
-        }
-    });
-    // Asked of the leader as it goes: the next one does it.
-    let marking = others[0].run("await inbox.markRead(value)", json!(first));
-    let ((), _) = tokio::join!(leader.close(), marking);
-    let mut ids = publishing.await.expect("published");
-    ids.insert(0, first);
-    for page in &others {
-        until(
-            page,
-            "ids().length === 201 && inbox.state.unreadCount === 200",
-        )
-        .await;
-        assert_eq!(value(page, "ids().reverse()").await, json!(ids));
-        assert_eq!(
-            value(page, "arrived()").await,
-            json!(ids),
-            "each told once, in order"
-        );
-        until(page, "unread().length === 200").await;
-    }
-    streams_become(&service, 1).await;
-}
-
 /// Where there is no SharedWorker, or its script can't be had, tabs elect a leader; where there are
 /// no locks either, each has its own connection.
 #[tokio::test(flavor = "multi_thread")]
@@ -200,7 +147,7 @@ async fn a_worker_that_dies_loses_nothing() {
     let api = service.service_api();
     let mut pages = Vec::new();
     for _ in 0..3 {
-        pages.push(connected(&browser, "one", &service, token(&service, "alice")).await);
+        pages.push(alices(&browser, &service).await);
     }
     let mut ids = many(&api, 3).await;
     for page in &pages {
@@ -226,11 +173,10 @@ async fn a_worker_that_dies_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn on_an_insecure_origin() {
     let service = Setup::serve().start().await;
-    let map = "--host-resolver-rules=MAP app.example 127.0.0.1";
-    let Some(browser) = Browser::chromium_with(&[map]).await else {
+    let Some((browser, origin)) = Browser::chromium_by_name(service.http(), false).await else {
         return;
     };
-    let url = format!("http://app.example:{}/healthz", service.http().port());
+    let url = format!("{origin}/healthz");
     let mut pages = Vec::new();
     for _ in 0..3 {
         let page = browser.open("one", &url).await;

@@ -23,21 +23,26 @@ async fn a_token_is_replaced_before_it_expires() {
         let last = service.secret().user("alice");
         let options = json!({ "tokens": [first, second, last], "sharing": sharing, "auth": auth });
         let page = connected(&browser, context, &service, options).await;
-        let mut ids = Vec::new();
-        // By the end of the second one, three were asked for.
-        while value(&page, "asked").await.as_u64() < Some(3) {
-            ids.push(api.publish(to(&["alice"], "t", "x")).await.id);
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        ids.push(api.publish(to(&["alice"], "t", "x")).await.id);
-        until(&page, &format!("ids()[0] === {}", ids[ids.len() - 1])).await;
-        assert_eq!(value(&page, "arrived()").await, json!(ids), "{sharing}");
-        assert_eq!(value(&page, "told('connection')").await, json!(["open"]));
-        assert_eq!(value(&page, "inbox.state.error").await, Value::Null);
+        renews_unnoticed(&page, &api).await;
         assert_eq!(streams(&service).await, 1);
         page.close().await;
         streams_become(&service, 0).await;
     }
+}
+
+/// Publishes until the page has asked for its third token, by the end of the second one: everything
+/// arrives, and nothing else is to be seen.
+async fn renews_unnoticed(page: &Page<'_>, api: &Api) {
+    let mut ids = Vec::new();
+    while value(page, "asked").await.as_u64() < Some(3) {
+        ids.push(api.publish(to(&["alice"], "t", "x")).await.id);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    ids.push(api.publish(to(&["alice"], "t", "x")).await.id);
+    until(page, &format!("ids()[0] === {}", ids[ids.len() - 1])).await;
+    assert_eq!(value(page, "arrived()").await, json!(ids));
+    assert_eq!(value(page, "told('connection')").await, json!(["open"]));
+    assert_eq!(value(page, "inbox.state.error").await, Value::Null);
 }
 
 /// A page whose clock is an hour slow learns of the expiry from the gateway: `closing:
@@ -60,16 +65,7 @@ async fn a_stream_closed_for_its_token_goes_on_with_the_next() {
         ];
         let options = json!({ "tokens": tokens, "auth": auth, "sharing": "none" });
         start(&page, options).await;
-        let mut ids = Vec::new();
-        while value(&page, "asked").await.as_u64() < Some(3) {
-            ids.push(api.publish(to(&["alice"], "t", "x")).await.id);
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        ids.push(api.publish(to(&["alice"], "t", "x")).await.id);
-        until(&page, &format!("ids()[0] === {}", ids[ids.len() - 1])).await;
-        assert_eq!(value(&page, "arrived()").await, json!(ids), "{auth}");
-        assert_eq!(value(&page, "told('connection')").await, json!(["open"]));
-        assert_eq!(value(&page, "inbox.state.error").await, Value::Null);
+        renews_unnoticed(&page, &api).await;
     }
 }
 
@@ -100,13 +96,9 @@ async fn a_token_that_is_refused_is_replaced() {
     assert_eq!(streams(&service).await, 4);
     third.close().await;
     first.close().await;
-    page_renews(&second).await;
+    until(&second, "asked >= 2").await;
     let id = api.publish(to(&["bob"], "t", "x")).await.id;
     until(&second, &format!("ids()[0] === {id}")).await;
-}
-
-async fn page_renews(page: &Page<'_>) {
-    until(page, "asked >= 2").await;
 }
 
 /// A token that is refused again is told, once, and nothing goes on in vain; `reload` tries anew.
@@ -158,58 +150,4 @@ async fn a_token_that_is_refused_again_is_told() {
     until(&page, "inbox.state.connection === 'open'").await;
     let told = json!([{ "code": "token-failed", "message": "getToken failed: signed out" }]);
     assert_eq!(value(&page, "told('error')").await, told);
-}
-
-/// By cookie: `getToken`, where there is one, renews it; and a cookie that has become another
-/// user's shows nobody what was the first one's.
-#[tokio::test(flavor = "multi_thread")]
-async fn by_cookie() {
-    let Some(browser) = Browser::chromium().await else {
-        return;
-    };
-    let service = Setup::serve()
-        .args(["--jwt-cookie", "session"])
-        .start()
-        .await;
-    let api = service.service_api();
-    let id = api.publish(to(&["alice"], "t", "alice's")).await.id;
-    let page = blank(&browser, "one", &service).await;
-    let set = |token: String| json!(format!("session={token}; path=/; SameSite=Strict"));
-    let alice = service.secret().expiring("alice", "", 4);
-    page.run("document.cookie = value", set(alice)).await;
-    let code = "await start({ auth: 'cookie', getToken: async () => {
-        asked += 1; document.cookie = value } })";
-    page.run(code, set(service.secret().user("alice"))).await;
-    until(
-        &page,
-        "inbox.state.connection === 'open' && ids().length === 1",
-    )
-    .await;
-    page.run("await inbox.markRead(value)", json!(id)).await;
-    until(&page, "inbox.state.unreadCount === 0").await;
-    until(&page, "asked === 1").await;
-    let next = api.publish(to(&["alice"], "t", "x")).await.id;
-    until(&page, &format!("ids()[0] === {next}")).await;
-    assert_eq!(value(&page, "inbox.state.error").await, Value::Null);
-
-    // The other tab is bob's, and sees nothing of alice's; the first one is his too as soon as it
-    // asks for anything.
-    let bob = set(service.secret().user("bob"));
-    page.run("document.cookie = value", bob.clone()).await;
-    let bobs = api.publish(to(&["bob"], "t", "bob's")).await.id;
-    let other = blank(&browser, "one", &service).await;
-    other.run(code, bob).await;
-    let watch = "window.alices = 0
-        const look = () => (alices += inbox.state.notifications.filter((one) => one.clientID !== 'bob').length)
-        inbox.addEventListener('change', look); look()";
-    other.run(watch, Value::Null).await;
-    until(&other, "inbox.state.connection === 'open'").await;
-    page.run("inbox.reload().catch(() => {})", Value::Null)
-        .await;
-    for page in [&page, &other] {
-        let expected = format!("ids().length === 1 && ids()[0] === {bobs}");
-        until(page, &expected).await;
-    }
-    assert_eq!(value(&other, "alices").await, 0);
-    streams_become(&service, 1).await;
 }

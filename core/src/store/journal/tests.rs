@@ -5,7 +5,7 @@ use std::fs;
 use proptest::prelude::*;
 
 use super::*;
-use crate::entry::{ReadStateSet, ReadTarget, RecipientId};
+use crate::entry::{Entry, ReadStateSet, ReadTarget, RecipientId};
 
 fn entry(up_to: Sequence) -> Entry {
     Entry::ReadStateSet(ReadStateSet {
@@ -16,17 +16,27 @@ fn entry(up_to: Sequence) -> Entry {
     })
 }
 
-/// Appends these many entries at once.
-fn append(log: &mut Log, count: u64) {
-    let first = log.last() + 1;
-    let entries = (first..first + count).map(|n| LogEntry::from(&entry(n)));
-    log.append(first, entries.collect()).unwrap();
+fn open(dir: &Path, applied: Sequence) -> Result<Journal, StoreError> {
+    Journal::open(dir, applied, Durability::Here)
 }
 
-fn read(log: &Log, after: Sequence) -> Result<Vec<Sequence>, StoreError> {
+fn one(sequence: Sequence) -> Frame {
+    let entries = vec![(sequence, LogEntry::from(&entry(sequence)))];
+    Frame::new(sequence, sequence, entries, Vec::new())
+}
+
+/// Appends these many entries at once.
+fn append(log: &mut Journal, count: u64) {
+    let first = log.last() + 1;
+    let entries = (first..first + count).map(|n| (n, LogEntry::from(&entry(n))));
+    let frame = Frame::new(first, first + count - 1, entries.collect(), Vec::new());
+    log.append(&frame).unwrap();
+}
+
+fn read(log: &Journal, after: Sequence) -> Result<Vec<Sequence>, StoreError> {
     let mut all = Vec::new();
     for batch in log.tail(after)? {
-        for (sequence, found) in batch? {
+        for (sequence, found) in batch?.entries {
             assert_eq!(found, entry(sequence));
             all.push(sequence);
         }
@@ -37,7 +47,7 @@ fn read(log: &Log, after: Sequence) -> Result<Vec<Sequence>, StoreError> {
 #[test]
 fn what_was_appended_is_there() {
     let dir = tempfile::tempdir().unwrap();
-    let mut log = Log::open(dir.path(), 41).unwrap();
+    let mut log = open(dir.path(), 41).unwrap();
     assert_eq!((log.first(), log.last()), (42, 41));
     for count in [1, 3, 700] {
         append(&mut log, count);
@@ -51,7 +61,7 @@ fn what_was_appended_is_there() {
         assert_eq!(read(&log, 746).unwrap(), [747]);
         assert!(read(&log, 747).unwrap().is_empty());
         drop(log);
-        log = Log::open(dir.path(), 0).unwrap();
+        log = open(dir.path(), 0).unwrap();
     }
     assert!(read(&log, 748).unwrap_err().is_damage(), "beyond the end");
     assert!(
@@ -63,7 +73,7 @@ fn what_was_appended_is_there() {
 #[test]
 fn files_go_when_they_are_not_needed() {
     let dir = tempfile::tempdir().unwrap();
-    let mut log = Log::open(dir.path(), 0).unwrap();
+    let mut log = open(dir.path(), 0).unwrap();
     append(&mut log, 5);
     log.roll(3).unwrap();
     append(&mut log, 5);
@@ -73,21 +83,66 @@ fn files_go_when_they_are_not_needed() {
     log.roll(11).unwrap();
     assert_eq!((log.first(), log.last()), (11, 10));
     drop(log);
-    let log = Log::open(dir.path(), 0).unwrap();
+    let log = open(dir.path(), 0).unwrap();
     assert_eq!((log.first(), log.last()), (11, 10));
 }
 
 #[test]
 fn a_failed_log_takes_nothing_until_it_is_repaired() {
     let dir = tempfile::tempdir().unwrap();
-    let mut log = Log::open(dir.path(), 0).unwrap();
+    let mut log = open(dir.path(), 0).unwrap();
     append(&mut log, 1);
     log.fail();
-    log.append(2, vec![LogEntry::from(&entry(2))]).unwrap_err();
+    log.append(&one(2)).unwrap_err();
     log.repair().unwrap();
     append(&mut log, 1);
     assert_eq!(read(&log, 0).unwrap(), [1, 2]);
-    log.append(4, vec![LogEntry::from(&entry(4))]).unwrap_err();
+    log.append(&one(4)).unwrap_err();
+}
+
+#[test]
+fn a_copy_of_a_shared_log_has_holes_and_appenders() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(dir.path(), 0, Durability::Elsewhere).unwrap();
+    let at = |sequence| (sequence, LogEntry::from(&entry(sequence)));
+    let by = |id, number| Appender { id, number };
+    let frames = [
+        Frame::new(1, 9, vec![at(5), at(7)], vec![by(1, 1)]),
+        Frame::new(10, 19, Vec::new(), vec![by(2, 1), by(1, 2)]),
+        Frame::new(20, 29, vec![at(29)], Vec::new()),
+    ];
+    for frame in &frames {
+        journal.append(frame).unwrap();
+    }
+    for round in 0..3 {
+        assert_eq!(journal.last(), 29);
+        assert_eq!(journal.appenders().all(), [by(2, 1), by(1, 2)]);
+        assert_eq!(read(&journal, 0).unwrap(), [5, 7, 29]);
+        assert_eq!(read(&journal, 5).unwrap(), [7, 29]);
+        assert!(read(&journal, 29).unwrap().is_empty());
+        if round == 1 {
+            journal.roll(0).unwrap();
+        }
+        drop(journal);
+        journal = Journal::open(dir.path(), 0, Durability::Elsewhere).unwrap();
+    }
+    journal.roll(30).unwrap();
+    assert_eq!((journal.first(), journal.last()), (30, 29));
+    // A file that holds nothing yet is not followed by another one.
+    journal.roll(30).unwrap();
+    for misplaced in [
+        Frame::new(29, 30, Vec::new(), Vec::new()),
+        Frame::new(31, 32, Vec::new(), Vec::new()),
+        Frame::new(30, 31, vec![at(32)], Vec::new()),
+        Frame::new(30, 35, vec![at(32), at(31)], Vec::new()),
+    ] {
+        assert!(journal.append(&misplaced).unwrap_err().is_damage());
+    }
+    drop(journal);
+    Journal::begin(&dir.path().join("copy"), 41, &[by(3, 8)]).unwrap();
+    let copy = Journal::open(&dir.path().join("copy"), 41, Durability::Elsewhere).unwrap();
+    assert_eq!((copy.first(), copy.last()), (42, 41));
+    assert_eq!(copy.appenders().all(), [by(3, 8)]);
 }
 
 proptest! {
@@ -95,7 +150,7 @@ proptest! {
     #[test]
     fn a_cut_log_is_a_beginning_or_refused(counts in prop::collection::vec(1..4_u64, 1..8), cut in any::<prop::sample::Index>(), known in any::<bool>()) {
         let dir = tempfile::tempdir().unwrap();
-        let mut log = Log::open(dir.path(), 0).unwrap();
+        let mut log = open(dir.path(), 0).unwrap();
         for count in &counts {
             append(&mut log, *count);
         }
@@ -108,7 +163,7 @@ proptest! {
         if !known {
             fs::remove_file(dir.path().join("high-water")).unwrap();
         }
-        match Log::open(dir.path(), 0) {
+        match open(dir.path(), 0) {
             Err(error) => prop_assert!(known && error.is_damage()),
             Ok(mut log) => {
                 prop_assert!(!known && log.last() < last);
@@ -124,7 +179,7 @@ proptest! {
     #[test]
     fn a_flipped_bit_is_found(place in any::<prop::sample::Index>(), bit in 0..8_u8, rolled in any::<bool>()) {
         let dir = tempfile::tempdir().unwrap();
-        let mut log = Log::open(dir.path(), 0).unwrap();
+        let mut log = open(dir.path(), 0).unwrap();
         for count in [1, 2, 3] {
             append(&mut log, count);
         }
@@ -138,7 +193,7 @@ proptest! {
         let place = place.index(bytes.len());
         bytes[place] ^= 1 << bit;
         fs::write(&file, bytes).unwrap();
-        let read = Log::open(dir.path(), 0).and_then(|log| read(&log, 0));
+        let read = open(dir.path(), 0).and_then(|log| read(&log, 0));
         prop_assert!(read.unwrap_err().is_damage());
     }
 }

@@ -1,9 +1,12 @@
-//! The embedded log: entries in the order of their sequences, appended to files and synced.
+//! The journal: the entries that were applied, in the order of their sequences, appended to files.
 //!
-//! A commit is safe once its frame is. sled, which holds the view of it, is written behind and
-//! never waited for: what it does not have after a crash is applied again from here
-//! (`recover.rs`). So the log reaches back as far as the oldest segment that sled holds, and what
-//! stands before that in packed segments is cut off.
+//! sled, which holds the view of it, is written behind and never waited for: what it does not have
+//! after a crash is applied again from here (`recover.rs`). So the journal reaches back as far as the
+//! oldest segment that sled holds, and what stands before that in packed segments is cut off.
+//!
+//! Embedded, it is the log itself: a commit is safe once its frame is synced. Where cores share a
+//! log elsewhere, it is this core's copy of what it applied of that, and not synced with each
+//! commit: what a power cut takes of it is fetched again.
 //!
 //! ```text
 //! log/00000000000000000001.log   frames; named after the first entry that it may hold
@@ -12,10 +15,13 @@
 //! frame: length (u32), CRC-32 of the payload (u32), payload (a `Frame`); big-endian
 //! ```
 //!
+//! The first frame of a file says how far the appenders of a shared log have come.
+//!
 //! Behind the last frame a file holds zeros, written and synced ahead, so that a commit's sync
 //! writes data only: no file size, and no extent that has to be marked as written. ext4 does the
 //! latter after the data, and a sync that it fails in is told of no error.
 
+mod appenders;
 mod entry;
 mod frames;
 mod high_water;
@@ -30,21 +36,32 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::entry::{Entry, Sequence};
+use crate::entry::Sequence;
 
 use super::{StoreError, files::sync_dir};
 
-pub(super) use entry::LogEntry;
+pub(crate) use appenders::Appenders;
+pub(crate) use entry::{Appender, LogEntry};
 
-use entry::Frame;
-use frames::{Frames, Tail};
+pub(super) use entry::Frame;
+
+use frames::{Frames, Stretch, Tail};
 use high_water::HighWater;
 
 /// Zeros are written in such steps.
 const AHEAD_BYTES: u64 = 1 << 20;
 
-/// The log, open for appending.
-pub(super) struct Log {
+/// Whether what is appended has to be safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// It is, when [`Journal::append`] returns.
+    Here,
+    /// A log elsewhere has it.
+    Elsewhere,
+}
+
+/// The journal, open for appending.
+pub(super) struct Journal {
     dir: PathBuf,
     /// The first sequence of each file, ascending; the last one is appended to.
     files: Vec<Sequence>,
@@ -58,19 +75,25 @@ pub(super) struct Log {
     failed: bool,
     frame: Vec<u8>,
     high_water: HighWater,
+    durability: Durability,
+    appenders: Appenders,
 }
 
-impl Log {
-    /// Opens the log of a data directory; where there is none, it begins behind `applied`.
+impl Journal {
+    /// Opens the journal of a data directory; where there is none, it begins behind `applied`.
     ///
     /// # Errors
     /// It can't be read, is damaged, or ends before what was known to be safe.
-    pub fn open(data_dir: &Path, applied: Sequence) -> Result<Self, StoreError> {
+    pub fn open(
+        data_dir: &Path,
+        applied: Sequence,
+        durability: Durability,
+    ) -> Result<Self, StoreError> {
         let dir = data_dir.join("log");
         fs::create_dir_all(&dir).map_err(StoreError::io("create", &dir))?;
         let mut files = list(&dir)?;
         if files.is_empty() {
-            create(&dir, applied + 1)?;
+            create(&dir, applied + 1, &[])?;
             files.push(applied + 1);
         }
         // It was pushed in the line before if there was none.
@@ -78,13 +101,18 @@ impl Log {
         let path = path(&dir, newest);
         let mut frames = Frames::open(&path, newest)?;
         while frames.next_frame()?.is_some() {}
-        let (end, next) = (frames.end, frames.next);
+        let Frames {
+            end,
+            next,
+            appenders,
+            ..
+        } = frames;
         let file = OpenOptions::new()
             .write(true)
             .open(&path)
             .map_err(StoreError::io("open", &path))?;
         let high_water = HighWater::open(data_dir, next - 1)?;
-        let mut log = Self {
+        let mut journal = Self {
             dir,
             files,
             file,
@@ -94,9 +122,11 @@ impl Log {
             failed: true,
             frame: Vec::new(),
             high_water,
+            durability,
+            appenders,
         };
-        log.repair()?;
-        Ok(log)
+        journal.repair()?;
+        Ok(journal)
     }
 
     /// The first entry that it may hold.
@@ -109,24 +139,46 @@ impl Log {
         self.next - 1
     }
 
-    /// Appends entries with the sequences from `first` on, and returns when they are safe.
+    /// Begins the journal of a data directory that has none: a copy of another one's, up to
+    /// `applied`.
     ///
     /// # Errors
-    /// None of them is in the log, and [`Log::repair`] has to be called before the next attempt.
-    pub fn append(&mut self, first: Sequence, entries: Vec<LogEntry>) -> Result<(), StoreError> {
+    /// It can't be written.
+    pub fn begin(
+        data_dir: &Path,
+        applied: Sequence,
+        appenders: &[Appender],
+    ) -> Result<(), StoreError> {
+        let dir = data_dir.join("log");
+        fs::create_dir_all(&dir).map_err(StoreError::io("create", &dir))?;
+        create(&dir, applied + 1, appenders).map(drop)
+    }
+
+    /// How far the appenders of a shared log have come.
+    pub fn appenders(&self) -> &Appenders {
+        &self.appenders
+    }
+
+    /// Appends what was applied, and returns when it is as safe as it has to be.
+    ///
+    /// # Errors
+    /// Nothing of it is there, and [`Journal::repair`] has to be called before the next attempt.
+    pub fn append(&mut self, frame: &Frame) -> Result<(), StoreError> {
         if self.failed {
             return Err(StoreError::Engine {
                 dir: self.dir.clone(),
                 message: "the log failed and is being opened again".into(),
             });
         }
-        if first != self.next {
-            let message = format!("entry {first} is not the next one, which is {}", self.next);
+        if !frame.is_next(self.next) {
+            let message = format!(
+                "entry {} is not the next one, which is {}",
+                frame.first, self.next
+            );
             return Err(damaged(&self.dir, message));
         }
-        let count = entries.len() as u64;
         let mut buffer = std::mem::take(&mut self.frame);
-        Frame { first, entries }.write_to(&mut buffer);
+        frame.write_to(&mut buffer);
         let written = self.write(&buffer);
         self.failed = written.is_err();
         buffer.clear();
@@ -134,8 +186,25 @@ impl Log {
         buffer.shrink_to(AHEAD_BYTES as usize);
         self.frame = buffer;
         written.map_err(StoreError::io("write", &self.path()))?;
-        self.next = first + count;
-        self.high_water.note(self.last());
+        self.next = frame.through() + 1;
+        self.appenders.note(&frame.appenders);
+        if self.durability == Durability::Here {
+            self.high_water.note(self.last());
+        }
+        Ok(())
+    }
+
+    /// Makes safe what was left to the log elsewhere.
+    ///
+    /// # Errors
+    /// It can't be synced.
+    pub fn sync(&mut self) -> Result<(), StoreError> {
+        if self.durability == Durability::Elsewhere && !self.failed {
+            let synced = self.file.sync_all();
+            self.failed = synced.is_err();
+            synced.map_err(StoreError::io("sync", &self.path()))?;
+            self.high_water.note(self.last());
+        }
         Ok(())
     }
 
@@ -145,11 +214,15 @@ impl Log {
             let ahead = end.next_multiple_of(AHEAD_BYTES);
             let zeros = vec![0; (ahead - self.allocated) as usize];
             self.file.write_all_at(&zeros, self.allocated)?;
-            self.file.sync_all()?;
+            if self.durability == Durability::Here {
+                self.file.sync_all()?;
+            }
             self.allocated = ahead;
         }
         self.file.write_all_at(frame, self.end)?;
-        self.file.sync_data()?;
+        if self.durability == Durability::Here {
+            self.file.sync_data()?;
+        }
         self.end = end;
         Ok(())
     }
@@ -174,12 +247,15 @@ impl Log {
     /// # Errors
     /// A file can't be made or removed; what is in the log stays there.
     pub fn roll(&mut self, needed: Sequence) -> Result<(), StoreError> {
-        if self.end > 0 && !self.failed {
-            let file = create(&self.dir, self.next)?;
+        let is_begun = self.files.last().is_some_and(|first| *first < self.next);
+        if is_begun && !self.failed {
+            // What is packed is safe, and the journal must not end before it.
+            self.sync()?;
+            let (file, end) = create(&self.dir, self.next, &self.appenders.all())?;
             self.give_back();
             self.file = file;
             self.files.push(self.next);
-            (self.end, self.allocated) = (0, 0);
+            (self.end, self.allocated) = (end, end);
         }
         while self.files.get(1).is_some_and(|next| *next <= needed) {
             let path = path(&self.dir, self.files[0]);
@@ -203,15 +279,14 @@ impl Log {
         }
     }
 
-    /// The entries behind `after`, in batches as they were appended.
+    /// The entries behind `after`, in batches as they were appended, and how far each reaches.
     ///
     /// # Errors
     /// The log doesn't reach back as far, or not as far as it did. Each batch may be one.
     pub fn tail(
         &self,
         after: Sequence,
-    ) -> Result<impl Iterator<Item = Result<Vec<(Sequence, Entry)>, StoreError>> + use<>, StoreError>
-    {
+    ) -> Result<impl Iterator<Item = Result<Stretch, StoreError>> + use<>, StoreError> {
         if after > self.last() {
             let message = format!("it ends at entry {}, and the view at {after}", self.last());
             return Err(damaged(&self.dir, message));
@@ -227,8 +302,8 @@ impl Log {
         let from = self.files.partition_point(|first| *first <= after + 1) - 1;
         let tail = Tail::new(&self.dir, &self.files[from..], self.last());
         Ok(tail.map(move |batch| {
-            let mut batch = batch?;
-            batch.retain(|(sequence, _)| *sequence > after);
+            let mut batch: Stretch = batch?;
+            batch.entries.retain(|(sequence, _)| *sequence > after);
             Ok(batch)
         }))
     }
@@ -246,7 +321,7 @@ impl Log {
     }
 }
 
-impl Drop for Log {
+impl Drop for Journal {
     fn drop(&mut self) {
         self.give_back();
     }
@@ -256,14 +331,21 @@ fn path(dir: &Path, first: Sequence) -> PathBuf {
     dir.join(format!("{first:020}.log"))
 }
 
-fn create(dir: &Path, first: Sequence) -> Result<File, StoreError> {
+/// A file that is whole when it has its name, and where its frames end.
+fn create(dir: &Path, first: Sequence, appenders: &[Appender]) -> Result<(File, u64), StoreError> {
     let path = path(dir, first);
-    let made = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .open(&path)
-        .and_then(|file| sync_dir(dir).map(|()| file));
+    let part = path.with_extension("part");
+    let mut head = Vec::new();
+    if !appenders.is_empty() {
+        Frame::new(first, first - 1, Vec::new(), appenders.to_vec()).write_to(&mut head);
+    }
+    let made = File::create(&part).and_then(|file| {
+        file.write_all_at(&head, 0)?;
+        file.sync_all()?;
+        fs::rename(&part, &path)?;
+        sync_dir(dir)?;
+        Ok((file, head.len() as u64))
+    });
     made.map_err(StoreError::io("create", &path))
 }
 

@@ -12,6 +12,7 @@ use crate::entry::{Entry, Sequence};
 
 use super::{
     super::StoreError,
+    appenders::Appenders,
     damaged,
     entry::{Frame, HEAD},
     path,
@@ -19,6 +20,13 @@ use super::{
 
 /// No frame is larger: a batch ends behind 8 MiB, and the largest entry has less than 2 MiB.
 const FRAME_MAX: usize = 64 << 20;
+
+/// What was appended at once.
+pub(in crate::store) struct Stretch {
+    pub entries: Vec<(Sequence, Entry)>,
+    /// What stands up to here is in it, or had no effect.
+    pub through: Sequence,
+}
 
 /// All batches of some files.
 pub(super) struct Tail {
@@ -45,7 +53,7 @@ impl Tail {
 }
 
 impl Iterator for Tail {
-    type Item = Result<Vec<(Sequence, Entry)>, StoreError>;
+    type Item = Result<Stretch, StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let batch = self.next_batch().transpose()?;
@@ -59,7 +67,7 @@ impl Iterator for Tail {
 }
 
 impl Tail {
-    fn next_batch(&mut self) -> Result<Option<Vec<(Sequence, Entry)>>, StoreError> {
+    fn next_batch(&mut self) -> Result<Option<Stretch>, StoreError> {
         while let Some((first, end)) = self.files.get(self.place).zip(self.ends.get(self.place)) {
             let path = path(&self.dir, *first);
             if self.frames.is_none() {
@@ -72,7 +80,9 @@ impl Tail {
                     let message = format!("entry {} is not there, or damaged", frames.next);
                     return Err(damaged(&path, message));
                 };
-                return frame.entries().map(Some);
+                let through = frame.through();
+                let entries = frame.entries()?;
+                return Ok(Some(Stretch { entries, through }));
             }
             self.frames = None;
             self.place += 1;
@@ -87,6 +97,8 @@ pub(super) struct Frames {
     payload: Vec<u8>,
     pub end: u64,
     pub next: Sequence,
+    /// Of all frames that were read.
+    pub appenders: Appenders,
 }
 
 impl Frames {
@@ -97,6 +109,7 @@ impl Frames {
             payload: Vec::new(),
             end: 0,
             next: first,
+            appenders: Appenders::default(),
         })
     }
 
@@ -125,10 +138,11 @@ impl Frames {
         }
         let frame = Frame::decode(self.payload.as_slice())
             .map_err(|_| StoreError::Unreadable { what: "log entry" })?;
-        if frame.first != self.next {
+        if !frame.is_next(self.next) {
             return Ok(None);
         }
-        self.next += frame.entries.len() as u64;
+        self.next = frame.through() + 1;
+        self.appenders.note(&frame.appenders);
         self.end += (HEAD + length) as u64;
         Ok(Some(frame))
     }

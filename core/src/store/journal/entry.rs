@@ -1,4 +1,4 @@
-//! How entries are written in the log. Field numbers are for good.
+//! How entries are written, in the journal and in a log that cores share. Field numbers are for good.
 
 use std::sync::Arc;
 
@@ -10,13 +10,23 @@ use crate::entry::{
 
 use super::super::StoreError;
 
-/// Entries that were appended at once; their sequences follow each other.
+/// A stretch of the log: what was appended at once.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Frame {
+pub(in crate::store) struct Frame {
+    /// The stretch begins here, right behind the one before.
     #[prost(uint64, tag = "1")]
     pub first: Sequence,
     #[prost(message, repeated, tag = "2")]
     pub entries: Vec<LogEntry>,
+    /// Where each entry stands; empty: one behind the other from `first` on.
+    #[prost(uint64, repeated, tag = "3")]
+    pub sequences: Vec<Sequence>,
+    /// The stretch ends here; 0: with the last entry.
+    #[prost(uint64, tag = "4")]
+    pub through: Sequence,
+    /// How far whose appends have come, of those that changed.
+    #[prost(message, repeated, tag = "5")]
+    pub appenders: Vec<Appender>,
 }
 
 /// Bytes before a frame's payload.
@@ -35,17 +45,79 @@ impl Frame {
         buffer[..HEAD].copy_from_slice(&head);
     }
 
+    /// A stretch whose entries stand where they are said to.
+    pub fn new(
+        first: Sequence,
+        through: Sequence,
+        entries: Vec<(Sequence, LogEntry)>,
+        appenders: Vec<Appender>,
+    ) -> Self {
+        let (sequences, entries): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
+        let follow = (first..).zip(&sequences).all(|(next, is)| next == *is);
+        let ends = first + entries.len() as u64 == through + 1;
+        Self {
+            first,
+            entries,
+            sequences: if follow { Vec::new() } else { sequences },
+            through: if follow && ends { 0 } else { through },
+            appenders,
+        }
+    }
+
+    /// Its last place in the log; the one before `first` where it has none.
+    pub fn through(&self) -> Sequence {
+        match self.through {
+            0 => (self.first + self.entries.len() as u64).saturating_sub(1),
+            through => through,
+        }
+    }
+
+    /// Whether it begins at `next`, and its entries stand in it, in order.
+    pub fn is_next(&self, next: Sequence) -> bool {
+        let listed = self.sequences.len();
+        self.first == next
+            && self.through() + 1 >= next
+            && (listed == 0 || listed == self.entries.len())
+            && self.sequences.is_sorted_by(|a, b| a < b)
+            && self.sequences.first().is_none_or(|first| *first >= next)
+            && self
+                .sequences
+                .last()
+                .is_none_or(|last| *last <= self.through())
+    }
+
     /// The entries with their sequences.
     pub fn entries(self) -> Result<Vec<(Sequence, Entry)>, StoreError> {
-        let numbered = (self.first..).zip(self.entries);
+        let Self {
+            first,
+            entries,
+            sequences,
+            ..
+        } = self;
+        let place = |index: usize| match sequences.get(index) {
+            Some(sequence) => *sequence,
+            None => first + index as u64,
+        };
+        let numbered = entries.into_iter().enumerate();
         numbered
-            .map(|(sequence, entry)| Ok((sequence, entry.decoded()?)))
+            .map(|(index, entry)| Ok((place(index), entry.decoded()?)))
             .collect()
     }
 }
 
+/// One who appends to a log that cores share: a run of a core. What it appends is numbered from 1 on,
+/// so that a copy is known for one.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub(crate) struct Appender {
+    #[prost(fixed64, tag = "1")]
+    pub id: u64,
+    /// The last one that was applied.
+    #[prost(uint64, tag = "2")]
+    pub number: u64,
+}
+
 #[derive(Clone, PartialEq, Message)]
-pub(in crate::store) struct LogEntry {
+pub(crate) struct LogEntry {
     #[prost(uint64, tag = "1")]
     pub at: Millis,
     #[prost(oneof = "Kind", tags = "2, 3")]
@@ -53,7 +125,7 @@ pub(in crate::store) struct LogEntry {
 }
 
 #[derive(Clone, PartialEq, Oneof)]
-pub(in crate::store) enum Kind {
+pub(crate) enum Kind {
     #[prost(message, tag = "2")]
     Published(StoredPublished),
     #[prost(message, tag = "3")]
@@ -61,7 +133,7 @@ pub(in crate::store) enum Kind {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(in crate::store) struct StoredPublished {
+pub(crate) struct StoredPublished {
     #[prost(string, tag = "1")]
     source_id: String,
     #[prost(string, tag = "2")]
@@ -78,7 +150,7 @@ pub(in crate::store) struct StoredPublished {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(in crate::store) struct StoredReadStateSet {
+pub(crate) struct StoredReadStateSet {
     #[prost(string, tag = "1")]
     recipient: String,
     #[prost(uint64, repeated, tag = "2")]
@@ -130,7 +202,9 @@ impl From<&Entry> for LogEntry {
 }
 
 impl LogEntry {
-    fn decoded(self) -> Result<Entry, StoreError> {
+    /// # Errors
+    /// It is no entry, or one that this version doesn't know.
+    pub fn decoded(self) -> Result<Entry, StoreError> {
         let unreadable = || StoreError::Unreadable { what: "log entry" };
         let recipient = |id: &String| RecipientId::new(id).ok_or_else(unreadable);
         match self.kind.ok_or_else(unreadable)? {

@@ -1,0 +1,129 @@
+//! Store and log put together: whose data this is, and from where on the log is applied.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{runtime::Handle, time::Instant};
+
+use crate::{
+    OpenError, clock,
+    entry::Millis,
+    log::{self, Embedded, Log, LogError, LogId, LogKind, LogSettings, LogState, LogStatus},
+    metrics::Metrics,
+    settings::CoreSettings,
+    store::Store,
+    writer::Attached,
+};
+
+/// Opens the store for the log that the settings name.
+pub(crate) fn open(
+    settings: &CoreSettings,
+    metrics: &Arc<Metrics>,
+) -> Result<(Store, Attached), OpenError> {
+    match settings.log.kind {
+        LogKind::Embedded => embedded(settings, metrics),
+        LogKind::Nats | LogKind::RabbitMq => shared(settings, metrics),
+    }
+}
+
+fn embedded(
+    settings: &CoreSettings,
+    metrics: &Arc<Metrics>,
+) -> Result<(Store, Attached), OpenError> {
+    let store = Store::open(
+        &settings.data_dir,
+        settings.store.clone(),
+        settings.retention,
+    )?;
+    let log = Embedded::new(store.clone());
+    let attached = Attached {
+        status: LogStatus::new(log.state(), None, metrics.clone()),
+        log: Box::new(log),
+        id: None,
+        wait: settings.log.wait,
+    };
+    Ok((store, attached))
+}
+
+/// A core that knows its log starts without it, and serves what it has; a new one needs it.
+fn shared(settings: &CoreSettings, metrics: &Arc<Metrics>) -> Result<(Store, Attached), OpenError> {
+    let runtime = Handle::current();
+    let bound_to = Store::bound_to(&settings.data_dir)?;
+    let new = bound_to.is_none().then(|| LogId::new(0));
+    let connected = match runtime.block_on(connect(&settings.log, new)) {
+        Ok(broker) => Some(broker),
+        Err(error @ LogError::Refused(_)) => return Err(error.into()),
+        Err(error) if bound_to.is_none() => return Err(error.into()),
+        Err(error) => {
+            tracing::warn!(%error, "starting without it, with what was applied before");
+            None
+        }
+    };
+    let id = match (&connected, bound_to) {
+        (Some(broker), _) => broker.log(),
+        (None, Some(bound_to)) => bound_to,
+        // Returned above.
+        (None, None) => return Err(LogError::Away("not connected".into()).into()),
+    };
+    let store = Store::open_shared(
+        &settings.data_dir,
+        settings.store.clone(),
+        settings.retention,
+        &id,
+    )?;
+    let sequence = store.last_sequence();
+    let applied = id.position(sequence);
+    if let Some(broker) = &connected {
+        let bounds = runtime.block_on(broker.bounds())?;
+        log::check(bounds, applied)?;
+        if id.base > sequence {
+            return Err(log::needs_snapshot(&id).into());
+        }
+    }
+    let state = LogState {
+        applied,
+        sequence,
+        ..LogState::default()
+    };
+    let status = LogStatus::new(state, Some(id), metrics.clone());
+    let log = log::open(
+        settings.log.clone(),
+        id,
+        connected,
+        status.clone(),
+        &runtime,
+    );
+    let attached = Attached {
+        log: Box::new(log),
+        id: Some(id),
+        status,
+        wait: settings.log.wait,
+    };
+    Ok((store, attached))
+}
+
+/// A new core waits for its log as long as a write would: they may be starting together.
+async fn connect(
+    settings: &LogSettings,
+    new: Option<LogId>,
+) -> Result<Box<dyn log::Broker>, LogError> {
+    let deadline = Instant::now() + settings.wait;
+    loop {
+        match log::connect_once(settings, new).await {
+            Err(error @ LogError::Away(_)) if new.is_some() && Instant::now() < deadline => {
+                tracing::info!(%error, "waiting for the log");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            connected => return connected,
+        }
+    }
+}
+
+/// The time by which retention goes. What it drops decides whether something was published before,
+/// so cores that share a log go by the log's own time, and none runs ahead of what it has applied.
+pub(crate) fn retention_clock(attached: &Attached) -> impl Fn() -> Millis + Send + 'static {
+    let shared = attached.id.map(|_| attached.status.clone());
+    move || match &shared {
+        Some(status) => status.now().at.min(clock::now()),
+        None => clock::now(),
+    }
+}

@@ -1,0 +1,229 @@
+//! The log as a stream of NATS JetStream: its messages' sequences are the positions, from 1 on.
+//!
+//! The consumer is our own, not async-nats' ordered one, which begins at the stream's beginning when
+//! it is made anew before it has delivered anything. It is ephemeral, in memory, without
+//! acknowledgements, and lives no longer than the connection.
+
+use std::{collections::HashMap, time::Duration};
+
+use async_nats::{
+    Client, ConnectOptions,
+    jetstream::{
+        self, ErrorCode,
+        consumer::{AckPolicy, DeliverPolicy, pull},
+        context::{CreateStreamErrorKind, GetStreamErrorKind},
+        stream::{Config, DiscardPolicy, Info, PersistenceMode, RetentionPolicy, StorageType},
+    },
+};
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
+
+use super::{
+    LogError, LogId, LogSettings, Position,
+    broker::{Bounds, Broker, Confirmed, Tail},
+};
+
+/// Where a stream's identity stands in its metadata.
+const ID_KEY: &str = "mercurio-log";
+
+/// How long an acknowledgement may take before all is sent again.
+const ACK: Duration = Duration::from_secs(5);
+
+struct Nats {
+    jetstream: jetstream::Context,
+    stream: String,
+    subject: String,
+    log: LogId,
+}
+
+pub(super) async fn connect(
+    settings: &LogSettings,
+    new: Option<LogId>,
+) -> Result<Box<dyn Broker>, LogError> {
+    let client = client(settings).await?;
+    let jetstream = jetstream::context::ContextBuilder::new()
+        .timeout(Duration::from_secs(3))
+        .ack_timeout(ACK)
+        .build(client.clone());
+    let info = stream(&jetstream, settings, new).await?;
+    let log = check(&info, settings)?;
+    Ok(Box::new(Nats {
+        jetstream,
+        stream: info.config.name,
+        subject: subject(settings),
+        log,
+    }))
+}
+
+async fn client(settings: &LogSettings) -> Result<Client, LogError> {
+    let mut options = ConnectOptions::new()
+        .name("mercurio")
+        .connection_timeout(Duration::from_secs(2))
+        .ping_interval(Duration::from_secs(1))
+        // A connection that is lost is not mended here: it is made anew, and all is looked at again.
+        .max_reconnects(1);
+    if let Some(user) = &settings.user {
+        let password = settings.password.clone().unwrap_or_default();
+        options = options.user_and_password(user.clone(), password);
+    }
+    if let Some(file) = &settings.credentials {
+        options = options.credentials_file(file).await.map_err(|error| {
+            LogError::Refused(format!("read the credentials {}: {error}", file.display()))
+        })?;
+    }
+    if let Some(ca) = &settings.ca {
+        options = options.add_root_certificates(ca.clone()).require_tls(true);
+    }
+    if let Some((certificate, key)) = &settings.identity {
+        options = options.add_client_certificate(certificate.clone(), key.clone());
+    }
+    options
+        .connect(settings.urls.as_slice())
+        .await
+        .map_err(LogError::away)
+}
+
+fn subject(settings: &LogSettings) -> String {
+    format!("{}.log", settings.name)
+}
+
+/// The stream, made where there is none. Who makes it first says which log it is.
+async fn stream(
+    jetstream: &jetstream::Context,
+    settings: &LogSettings,
+    new: Option<LogId>,
+) -> Result<Info, LogError> {
+    let found = jetstream.get_stream(&settings.name).await;
+    let error = match found {
+        Ok(stream) => return Ok(stream.cached_info().clone()),
+        Err(error) => error,
+    };
+    let is_missing = matches!(error.kind(), GetStreamErrorKind::JetStream(ref error)
+        if error.error_code() == ErrorCode::STREAM_NOT_FOUND);
+    // Said as well while the cluster has no leader: what this core knew before may come back.
+    let Some(new) = new.filter(|_| is_missing) else {
+        return Err(LogError::away(error));
+    };
+    let config = Config {
+        name: settings.name.clone(),
+        subjects: vec![subject(settings)],
+        storage: StorageType::File,
+        retention: RetentionPolicy::Limits,
+        discard: DiscardPolicy::Old,
+        num_replicas: settings.replicas,
+        max_age: settings.max_age.unwrap_or_default(),
+        allow_direct: false,
+        deny_delete: true,
+        metadata: HashMap::from([(ID_KEY.to_owned(), new.to_string())]),
+        ..Config::default()
+    };
+    match jetstream.create_stream(config).await {
+        Ok(stream) => Ok(stream.cached_info().clone()),
+        Err(error) => match error.kind() {
+            // Another core was faster, and says which log it is.
+            CreateStreamErrorKind::JetStream(error)
+                if error.error_code() == ErrorCode::STREAM_NAME_EXIST =>
+            {
+                let stream = jetstream.get_stream(&settings.name).await;
+                Ok(stream.map_err(LogError::away)?.cached_info().clone())
+            }
+            _ => Err(LogError::away(format!(
+                "create the stream `{}`: {error}",
+                settings.name
+            ))),
+        },
+    }
+}
+
+/// A stream that keeps less than was asked for is refused.
+fn check(info: &Info, settings: &LogSettings) -> Result<LogId, LogError> {
+    let config = &info.config;
+    let refuse = |what: String| {
+        Err(LogError::Refused(format!(
+            "the stream `{}` {what}",
+            config.name
+        )))
+    };
+    if config.num_replicas < settings.replicas {
+        return refuse(format!(
+            "has {} replicas, and {} are asked for: raise them on the server, or lower \
+             `--log-replicas`",
+            config.num_replicas, settings.replicas
+        ));
+    }
+    if config.storage != StorageType::File {
+        return refuse("is kept in memory: a log has to be kept in files".into());
+    }
+    if config.persist_mode == Some(PersistenceMode::Async) {
+        return refuse("is written asynchronously: what is acknowledged would not be safe".into());
+    }
+    if config.retention != RetentionPolicy::Limits || config.no_ack {
+        return refuse(
+            "is no log: it has to have the retention `limits`, and acknowledgements".into(),
+        );
+    }
+    if config.max_messages_per_subject > 0 {
+        return refuse("drops messages by their subject".into());
+    }
+    match config.metadata.get(ID_KEY).map(|id| id.parse()) {
+        Some(Ok(id)) => Ok(id),
+        _ => refuse(format!(
+            "is not one of Mercurio's: its metadata has no `{ID_KEY}`; choose another `--log-name`"
+        )),
+    }
+}
+
+#[tonic::async_trait]
+impl Broker for Nats {
+    fn log(&self) -> LogId {
+        self.log
+    }
+
+    async fn bounds(&self) -> Result<Bounds, LogError> {
+        let stream = self.jetstream.get_stream(&self.stream).await;
+        let state = &stream.map_err(LogError::away)?.cached_info().state.clone();
+        Ok(Bounds {
+            first: state.first_sequence.max(1),
+            last: state.last_sequence,
+        })
+    }
+
+    async fn append(&self, payload: Bytes) -> Result<Confirmed, LogError> {
+        let sent = self.jetstream.publish(self.subject.clone(), payload).await;
+        let acknowledged = sent.map_err(LogError::away)?.into_future();
+        Ok(acknowledged
+            .map(|ack| ack.map(drop).map_err(LogError::away))
+            .boxed())
+    }
+
+    async fn tail(&self, from: Position) -> Result<Tail, LogError> {
+        let config = pull::Config {
+            deliver_policy: DeliverPolicy::ByStartSequence {
+                start_sequence: from,
+            },
+            ack_policy: AckPolicy::None,
+            memory_storage: true,
+            num_replicas: 1,
+            inactive_threshold: Duration::from_secs(30),
+            ..pull::Config::default()
+        };
+        let consumer = self
+            .jetstream
+            .create_consumer_on_stream(config, self.stream.as_str())
+            .await
+            .map_err(LogError::away)?;
+        let messages = consumer
+            .stream()
+            .max_messages_per_batch(500)
+            .expires(Duration::from_secs(5))
+            .heartbeat(Duration::from_millis(500))
+            .messages()
+            .await
+            .map_err(LogError::away)?;
+        let messages = messages.map_err(LogError::away).and_then(async |message| {
+            let position = message.info().map_err(LogError::away)?.stream_sequence;
+            Ok((position, message.message.payload))
+        });
+        Ok(messages.boxed())
+    }
+}

@@ -1,0 +1,309 @@
+//! The log as a stream queue of RabbitMQ, over AMQP 0.9.1: a message's offset plus one is its
+//! position.
+//!
+//! A queue has no room for an identity, so each message says which log it is of, and the first one
+//! says nothing else. Where the queue ends can't be asked: it is what the last chunk ends with.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt};
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer,
+    message::Delivery,
+    options::{
+        BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicPublishOptions,
+        BasicQosOptions, ConfirmSelectOptions, QueueDeclareOptions,
+    },
+    types::{AMQPValue, FieldTable, LongString, ShortString},
+    uri::AMQPUri,
+};
+use tokio::time::timeout;
+
+use crate::clock;
+
+use super::{
+    LogError, LogId, LogSettings, Message, Position,
+    broker::{Bounds, Broker, Confirmed, Tail},
+};
+
+/// Deliveries that may be under way; acknowledged as they are read.
+const PREFETCH: u16 = 500;
+
+/// How long the first message of a queue may take to come; an empty one has none.
+const FIRST: Duration = Duration::from_secs(2);
+
+/// A last chunk that has been read this long ago is read whole.
+const QUIET: Duration = Duration::from_millis(250);
+
+struct RabbitMq {
+    /// Closed when it is dropped.
+    _connection: Connection,
+    channel: Channel,
+    /// For looking: an error closes a channel, and there are consumers to cancel.
+    looks: Channel,
+    queue: ShortString,
+    log: LogId,
+}
+
+pub(super) async fn connect(
+    settings: &LogSettings,
+    new: Option<LogId>,
+) -> Result<Box<dyn Broker>, LogError> {
+    let connection = connection(settings).await?;
+    let channel = connection.create_channel().await.map_err(LogError::away)?;
+    let confirms = ConfirmSelectOptions::default();
+    channel
+        .confirm_select(confirms)
+        .await
+        .map_err(LogError::away)?;
+    let queue = ShortString::from(settings.name.as_str());
+    declare(&channel, settings, new.is_some()).await?;
+    let looks = connection.create_channel().await.map_err(LogError::away)?;
+    let log = match (identity(&looks, &queue).await?, new) {
+        (Some(log), _) => log,
+        (None, Some(new)) => {
+            // Another core may do the same: the first one says which log it is.
+            let begun = Message::encode(&new, clock::now(), None, &[]);
+            publish(&channel, &queue, &begun).await?.await?;
+            let found = identity(&looks, &queue).await?;
+            found.ok_or_else(|| LogError::away("the queue has not got its first message yet"))?
+        }
+        (None, None) => {
+            return Err(LogError::away("the queue is empty, or has no leader yet"));
+        }
+    };
+    Ok(Box::new(RabbitMq {
+        _connection: connection,
+        channel,
+        looks,
+        queue,
+        log,
+    }))
+}
+
+/// The first server that answers.
+async fn connection(settings: &LogSettings) -> Result<Connection, LogError> {
+    let mut last = LogError::away("no `--log-url` is given");
+    for url in &settings.urls {
+        let mut uri: AMQPUri = url.parse().map_err(|error| {
+            LogError::Refused(format!("`--log-url` is no AMQP address: {error}"))
+        })?;
+        if let Some(user) = &settings.user {
+            uri.authority.userinfo.username = user.clone();
+            uri.authority.userinfo.password = settings.password.clone().unwrap_or_default();
+        }
+        uri.query.heartbeat = Some(2);
+        uri.query.connection_timeout = Some(2000);
+        let properties = ConnectionProperties::default().with_connection_name("mercurio".into());
+        let connecting = match &settings.ca {
+            None => Connection::connect_uri(uri, properties).boxed(),
+            Some(ca) => {
+                let chain = std::fs::read_to_string(ca).map_err(|error| {
+                    LogError::Refused(format!("read {}: {error}", ca.display()))
+                })?;
+                let tls = lapin::tcp::OwnedTLSConfig {
+                    identity: None,
+                    cert_chain: Some(chain),
+                };
+                async move {
+                    lapin::ConnectionBuilder::new()?
+                        .with_uri(uri)
+                        .with_properties(properties)
+                        .with_tls_config(tls)
+                        .connect()
+                        .await
+                }
+                .boxed()
+            }
+        };
+        match timeout(Duration::from_secs(3), connecting).await {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(error)) => last = LogError::away(error),
+            Err(_) => last = LogError::away("no answer within 3 s"),
+        }
+    }
+    Err(last)
+}
+
+/// Makes the queue where there is none, or looks whether it is there.
+async fn declare(channel: &Channel, settings: &LogSettings, create: bool) -> Result<(), LogError> {
+    let mut arguments = FieldTable::default();
+    let text = |text: &str| AMQPValue::LongString(LongString::from(text));
+    arguments.insert("x-queue-type".into(), text("stream"));
+    let replicas = i32::try_from(settings.replicas).unwrap_or(i32::MAX);
+    arguments.insert(
+        "x-initial-cluster-size".into(),
+        AMQPValue::LongInt(replicas),
+    );
+    if let Some(age) = settings.max_age {
+        arguments.insert("x-max-age".into(), text(&format!("{}s", age.as_secs())));
+    }
+    let options = QueueDeclareOptions {
+        durable: true,
+        passive: !create,
+        ..QueueDeclareOptions::default()
+    };
+    let declared = channel
+        .queue_declare(settings.name.as_str().into(), options, arguments)
+        .await;
+    declared.map(drop).map_err(|error| match error.kind() {
+        lapin::ErrorKind::ProtocolError(protocol) if protocol.get_id() == PRECONDITION_FAILED => {
+            LogError::Refused(format!(
+                "the queue `{}` is there with other settings than asked for (replicas, age): \
+                 {protocol}",
+                settings.name
+            ))
+        }
+        _ => LogError::away(error),
+    })
+}
+
+/// AMQP's reply code.
+const PRECONDITION_FAILED: u16 = 406;
+
+/// Which log the queue's first message is of. `None`: it has none.
+async fn identity(channel: &Channel, queue: &ShortString) -> Result<Option<LogId>, LogError> {
+    let mut consumer = consume(channel, queue, "identity", offset_text("first")).await?;
+    let first = timeout(FIRST, consumer.next()).await;
+    cancel(channel, &consumer).await?;
+    let Ok(Some(first)) = first else {
+        return Ok(None);
+    };
+    let first = first.map_err(LogError::away)?;
+    match Message::decode(&first.data) {
+        Ok(message) => Ok(Some(message.log)),
+        Err(_) => Err(LogError::Refused(format!(
+            "the queue `{queue}` is not one of Mercurio's, or a newer version's: choose another \
+             `--log-name`"
+        ))),
+    }
+}
+
+fn offset_text(offset: &str) -> AMQPValue {
+    AMQPValue::LongString(LongString::from(offset))
+}
+
+async fn consume(
+    channel: &Channel,
+    queue: &ShortString,
+    tag: &str,
+    offset: AMQPValue,
+) -> Result<Consumer, LogError> {
+    channel
+        .basic_qos(PREFETCH, BasicQosOptions::default())
+        .await
+        .map_err(LogError::away)?;
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-stream-offset".into(), offset);
+    channel
+        .basic_consume(
+            queue.clone(),
+            tag.into(),
+            BasicConsumeOptions::default(),
+            arguments,
+        )
+        .await
+        .map_err(LogError::away)
+}
+
+async fn cancel(channel: &Channel, consumer: &Consumer) -> Result<(), LogError> {
+    channel
+        .basic_cancel(consumer.tag(), BasicCancelOptions::default())
+        .await
+        .map_err(LogError::away)
+}
+
+async fn publish(
+    channel: &Channel,
+    queue: &ShortString,
+    payload: &[u8],
+) -> Result<Confirmed, LogError> {
+    let properties = BasicProperties::default().with_delivery_mode(2);
+    let options = BasicPublishOptions {
+        mandatory: true,
+        ..BasicPublishOptions::default()
+    };
+    let sent = channel
+        .basic_publish("".into(), queue.clone(), options, payload, properties)
+        .await
+        .map_err(LogError::away)?;
+    Ok(async move {
+        match timeout(Duration::from_secs(5), sent).await {
+            Ok(Ok(Confirmation::Ack(None))) => Ok(()),
+            Ok(Ok(other)) => Err(LogError::away(format!("not confirmed: {other:?}"))),
+            Ok(Err(error)) => Err(LogError::away(error)),
+            Err(_) => Err(LogError::away("not confirmed within 5 s")),
+        }
+    }
+    .boxed())
+}
+
+/// A delivery's place.
+fn position(delivery: &Delivery) -> Result<Position, LogError> {
+    let headers = delivery.properties.headers().as_ref();
+    let offset = headers.and_then(|headers| headers.inner().get("x-stream-offset"));
+    match offset {
+        Some(AMQPValue::LongLongInt(offset)) if *offset >= 0 => Ok(offset.unsigned_abs() + 1),
+        _ => Err(LogError::Refused(
+            "a message has no offset: the queue is no stream".into(),
+        )),
+    }
+}
+
+#[tonic::async_trait]
+impl Broker for RabbitMq {
+    fn log(&self) -> LogId {
+        self.log
+    }
+
+    async fn bounds(&self) -> Result<Bounds, LogError> {
+        let mut first = consume(&self.looks, &self.queue, "first", offset_text("first")).await?;
+        let begins = timeout(FIRST, first.next()).await;
+        cancel(&self.looks, &first).await?;
+        let Ok(Some(begins)) = begins else {
+            return Err(LogError::away("the queue's first message did not come"));
+        };
+        let begins = position(&begins.map_err(LogError::away)?)?;
+        let mut chunk = consume(&self.looks, &self.queue, "last", offset_text("last")).await?;
+        let mut last = begins;
+        while let Ok(Some(delivery)) = timeout(QUIET, chunk.next()).await {
+            let delivery = delivery.map_err(LogError::away)?;
+            last = last.max(position(&delivery)?);
+            delivery
+                .ack(BasicAckOptions::default())
+                .await
+                .map_err(LogError::away)?;
+        }
+        cancel(&self.looks, &chunk).await?;
+        Ok(Bounds {
+            first: begins,
+            last,
+        })
+    }
+
+    async fn append(&self, payload: Bytes) -> Result<Confirmed, LogError> {
+        publish(&self.channel, &self.queue, &payload).await
+    }
+
+    async fn tail(&self, from: Position) -> Result<Tail, LogError> {
+        let offset = i64::try_from(from - 1).unwrap_or(i64::MAX);
+        let consumer = consume(
+            &self.channel,
+            &self.queue,
+            "tail",
+            AMQPValue::LongLongInt(offset),
+        )
+        .await?;
+        let tail = consumer.then(async |delivery| {
+            let delivery = delivery.map_err(LogError::away)?;
+            let position = position(&delivery)?;
+            delivery
+                .ack(BasicAckOptions::default())
+                .await
+                .map_err(LogError::away)?;
+            Ok((position, Bytes::from(delivery.data)))
+        });
+        Ok(tail.boxed())
+    }
+}

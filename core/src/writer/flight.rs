@@ -1,0 +1,152 @@
+//! Who waits for what is in the log, and what they are answered.
+
+use std::collections::VecDeque;
+
+use tokio::sync::oneshot;
+
+use crate::{
+    entry::Sequence,
+    metrics::Metrics,
+    store::{Appender, Outcome},
+};
+
+use super::{PublishOutcome, ReadStateOutcome, WriteError};
+
+/// Who waits for an entry to be applied.
+pub(super) enum Waiter {
+    /// With the event's id.
+    Publisher(oneshot::Sender<Result<PublishOutcome, WriteError>>, String),
+    Marker(oneshot::Sender<Result<ReadStateOutcome, WriteError>>),
+}
+
+impl Waiter {
+    pub fn refuse(self, error: &WriteError) {
+        // Whoever asked may have gone.
+        match self {
+            Self::Publisher(to, _) => drop(to.send(Err(error.clone()))),
+            Self::Marker(to) => drop(to.send(Err(error.clone()))),
+        }
+    }
+
+    /// The answer; `present` is where the log stood right behind the entry.
+    pub fn answer(self, outcome: Outcome, present: Sequence) -> Answer {
+        match (self, outcome) {
+            (Self::Publisher(to, event_id), Outcome::Published { id, duplicate }) => {
+                let outcome = PublishOutcome {
+                    id,
+                    event_id,
+                    duplicate,
+                };
+                Answer::Published(to, outcome)
+            }
+            (
+                Self::Marker(to),
+                Outcome::ReadStateSet {
+                    changed,
+                    unread_count,
+                },
+            ) => {
+                let outcome = ReadStateOutcome {
+                    cursor: present,
+                    changed,
+                    unread_count,
+                };
+                Answer::Marked(to, outcome)
+            }
+            // An entry's outcome is of its kind.
+            (Self::Publisher(..) | Self::Marker(_), _) => Answer::None,
+        }
+    }
+}
+
+/// What somebody is answered once it is safe.
+pub(super) enum Answer {
+    Published(
+        oneshot::Sender<Result<PublishOutcome, WriteError>>,
+        PublishOutcome,
+    ),
+    Marked(
+        oneshot::Sender<Result<ReadStateOutcome, WriteError>>,
+        ReadStateOutcome,
+    ),
+    None,
+}
+
+impl Answer {
+    pub fn send(self, metrics: &Metrics) {
+        // Whoever asked may have gone; what was written stays written.
+        match self {
+            Self::Published(to, outcome) => {
+                let counter = if outcome.duplicate {
+                    &metrics.duplicates
+                } else {
+                    &metrics.published
+                };
+                counter.inc();
+                drop(to.send(Ok(outcome)));
+            }
+            Self::Marked(to, outcome) => drop(to.send(Ok(outcome))),
+            Self::None => {}
+        }
+    }
+
+    pub fn refuse(self, error: &WriteError) {
+        match self {
+            Self::Published(to, _) => drop(to.send(Err(error.clone()))),
+            Self::Marked(to, _) => drop(to.send(Err(error.clone()))),
+            Self::None => {}
+        }
+    }
+}
+
+/// Batches on their way through a log elsewhere, in order. They are answered when they were applied
+/// here and are safe there, whichever comes first.
+#[derive(Default)]
+pub(super) struct Flights {
+    under_way: VecDeque<(Appender, Vec<Waiter>)>,
+    /// Safe, and not applied yet.
+    safe: Vec<u64>,
+    /// Applied, and not known to be safe yet.
+    applied: Vec<(u64, Vec<Answer>)>,
+}
+
+impl Flights {
+    pub fn count(&self) -> usize {
+        self.under_way.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.under_way.is_empty() && self.applied.is_empty()
+    }
+
+    pub fn begin(&mut self, appender: Appender, waiters: Vec<Waiter>) {
+        self.under_way.push_back((appender, waiters));
+    }
+
+    /// Those who wait for this batch, which was applied.
+    pub fn land(&mut self, appender: Appender) -> Option<Vec<Waiter>> {
+        let landed = self.under_way.pop_front_if(|(first, _)| *first == appender);
+        landed.map(|(_, waiters)| waiters)
+    }
+
+    /// The answers to a batch that was applied, if it is safe.
+    pub fn applied(&mut self, number: u64, answers: Vec<Answer>) -> Vec<Answer> {
+        if let Some(place) = self.safe.iter().position(|safe| *safe == number) {
+            self.safe.swap_remove(place);
+            return answers;
+        }
+        self.applied.push((number, answers));
+        Vec::new()
+    }
+
+    /// The answers to a batch that is safe, if it was applied.
+    pub fn safe(&mut self, number: u64) -> Vec<Answer> {
+        if let Some(place) = self.applied.iter().position(|(of, _)| *of == number) {
+            return self.applied.swap_remove(place).1;
+        }
+        if self.under_way.iter().any(|(of, _)| of.number == number) {
+            self.safe.push(number);
+        }
+        Vec::new()
+    }
+}

@@ -1,0 +1,87 @@
+//! What the writer is asked for, and what of it becomes an entry.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::{
+    clock,
+    entry::{Entry, Published, ReadStateSet, ReadTarget, RecipientId},
+    store::Cut,
+};
+
+use super::{Draft, PublishOutcome, ReadStateOutcome, WriteError, flight::Waiter};
+
+pub(super) enum Request {
+    Publish(
+        Box<Draft>,
+        oneshot::Sender<Result<PublishOutcome, WriteError>>,
+    ),
+    SetReadState {
+        recipient: RecipientId,
+        target: ReadTarget,
+        read: bool,
+        answer: oneshot::Sender<Result<ReadStateOutcome, WriteError>>,
+    },
+    Roll,
+    Cut(oneshot::Sender<Result<Cut, WriteError>>),
+    Wake,
+}
+
+/// What a request asks of the thread.
+pub(super) enum Asked {
+    Write(Entry, Waiter),
+    Roll,
+    Cut(oneshot::Sender<Result<Cut, WriteError>>),
+    Nothing,
+}
+
+impl Request {
+    /// The entry, with the time at which it became one. Who no longer waits wants nothing written.
+    pub fn into_asked(self) -> Asked {
+        match self {
+            Self::Publish(draft, answer) if !answer.is_closed() => {
+                let (entry, event_id) = published(*draft);
+                Asked::Write(entry, Waiter::Publisher(answer, event_id))
+            }
+            Self::SetReadState {
+                recipient,
+                target,
+                read,
+                answer,
+            } if !answer.is_closed() => {
+                let set = ReadStateSet {
+                    at: clock::now(),
+                    recipient,
+                    target,
+                    read,
+                };
+                Asked::Write(Entry::ReadStateSet(set), Waiter::Marker(answer))
+            }
+            Self::Roll => Asked::Roll,
+            Self::Cut(answer) => Asked::Cut(answer),
+            Self::Publish(..) | Self::SetReadState { .. } | Self::Wake => Asked::Nothing,
+        }
+    }
+}
+
+fn published(draft: Draft) -> (Entry, String) {
+    let at = clock::now();
+    let ttl = draft
+        .ttl
+        .map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1));
+    let event_id = draft.event_id.unwrap_or_else(|| Uuid::now_v7().to_string());
+    let published = Published {
+        at,
+        source_id: draft.source_id,
+        event_id: event_id.clone(),
+        topic: draft.topic.into(),
+        data: draft.data,
+        expires_at: ttl.map(|ttl| at.saturating_add(ttl)),
+    };
+    (
+        Entry::Published(draft.audience, Arc::new(published)),
+        event_id,
+    )
+}

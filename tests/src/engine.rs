@@ -1,0 +1,107 @@
+//! A log that cores share, whichever server has it, and cores on it.
+
+use crate::{
+    http::Request,
+    nats::Nats,
+    process::Signal,
+    rabbitmq::RabbitMq,
+    service::{Service, Setup},
+    wait::{LATER, eventually},
+};
+
+/// The servers of a shared log.
+pub enum Engine {
+    /// NATS JetStream.
+    Nats(Nats),
+    /// RabbitMQ.
+    RabbitMq(RabbitMq),
+}
+
+impl Engine {
+    /// The arguments for a core.
+    pub fn args(&self) -> Vec<String> {
+        match self {
+            Engine::Nats(nats) => nats.args(),
+            Engine::RabbitMq(rabbit) => rabbit.args(),
+        }
+    }
+
+    /// How many servers there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Engine::Nats(nats) => nats.len(),
+            Engine::RabbitMq(rabbit) => rabbit.len(),
+        }
+    }
+
+    /// There is one at least.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The server that leads the log.
+    pub async fn leader(&self) -> usize {
+        match self {
+            Engine::Nats(nats) => nats.leader().await,
+            Engine::RabbitMq(rabbit) => rabbit.leader().await,
+        }
+    }
+
+    /// kill -9 of a server.
+    pub fn kill(&mut self, node: usize) {
+        match self {
+            Engine::Nats(nats) => nats.kill(node),
+            Engine::RabbitMq(rabbit) => rabbit.kill(node),
+        }
+    }
+
+    /// Starts a server that was killed, and waits until it serves.
+    pub async fn start_node(&mut self, node: usize) {
+        match self {
+            Engine::Nats(nats) => nats.start_node(node),
+            Engine::RabbitMq(rabbit) => {
+                rabbit.start_node(node);
+                rabbit.serves(node).await;
+            }
+        }
+    }
+
+    /// Sends a signal to a server: SIGSTOP, SIGCONT.
+    pub fn signal(&self, node: usize, signal: Signal) {
+        match self {
+            Engine::Nats(nats) => nats.signal(node, signal),
+            Engine::RabbitMq(rabbit) => rabbit.signal(node, signal),
+        }
+    }
+
+    /// What a core on it is started with.
+    pub fn setup(&self) -> Setup {
+        Setup::core().args(self.args())
+    }
+
+    /// Starts these many cores with one secret, and waits until they are ready.
+    pub async fn cores(&self, count: usize) -> Vec<Service> {
+        let mut cores: Vec<Service> = Vec::new();
+        for _ in 0..count {
+            let mut setup = self.setup();
+            if let Some(first) = cores.first() {
+                setup = setup.secret_of(first);
+            }
+            cores.push(setup.launch());
+        }
+        for core in &mut cores {
+            core.listening_within(LATER).await;
+            ready(core).await;
+        }
+        cores
+    }
+}
+
+/// Waits until a process says that it is ready.
+pub async fn ready(service: &Service) {
+    eventually("it is ready", LATER, async || {
+        let asked = Request::get("/readyz").try_send(service.admin()).await;
+        asked.ok().filter(|answer| answer.status == 200)
+    })
+    .await;
+}

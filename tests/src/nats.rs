@@ -1,0 +1,160 @@
+//! NATS servers: one, or a cluster of three, with JetStream, on free ports and in a directory of
+//! their own. Killed, stopped, cut off and started again as a test likes.
+
+use std::{net::SocketAddr, path::PathBuf, process::Command, time::Duration};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    http::Request,
+    process::{Process, Signal},
+    service::free_address,
+    tools,
+    wait::eventually,
+};
+
+/// Some servers that are one.
+pub struct Nats {
+    nodes: Vec<Node>,
+    binary: PathBuf,
+    home: TempDir,
+}
+
+struct Node {
+    client: SocketAddr,
+    monitor: SocketAddr,
+    config: PathBuf,
+    process: Option<Process>,
+}
+
+impl Nats {
+    /// Starts these many, which sync what they acknowledge. `None` where there is no nats-server.
+    pub fn start(count: usize) -> Option<Nats> {
+        let binary = tools::tool("nats-server")?;
+        let home = TempDir::new().expect("a temporary directory");
+        let routes: Vec<SocketAddr> = (0..count).map(|_| free_address()).collect();
+        let all: Vec<String> = routes
+            .iter()
+            .map(|route| format!("nats://{route}"))
+            .collect();
+        let nodes = routes.iter().enumerate().map(|(number, route)| {
+            let (client, monitor) = (free_address(), free_address());
+            let name = format!("n{number}");
+            let store = home.path().join(&name);
+            let cluster = match count {
+                1 => String::new(),
+                _ => format!(
+                    "cluster {{ name: mercurio, listen: \"{route}\", routes: [{}] }}",
+                    all.join(", ")
+                ),
+            };
+            let text = format!(
+                "server_name: {name}\nlisten: \"{client}\"\nhttp: \"{monitor}\"\nmax_payload: 8MB\n\
+                 jetstream {{ store_dir: \"{}\", sync_interval: always }}\n{cluster}\n",
+                store.display()
+            );
+            let config = home.path().join(format!("{name}.conf"));
+            std::fs::write(&config, text).expect("write a configuration");
+            Node {
+                client,
+                monitor,
+                config,
+                process: None,
+            }
+        });
+        let mut nats = Nats {
+            nodes: nodes.collect(),
+            binary,
+            home,
+        };
+        for node in 0..count {
+            nats.start_node(node);
+        }
+        Some(nats)
+    }
+
+    /// Starts one that is not running.
+    pub fn start_node(&mut self, node: usize) {
+        let config = &self.nodes[node].config;
+        let mut command = Command::new(&self.binary);
+        let process = Process::spawn("nats-server", command.arg("-c").arg(config));
+        self.nodes[node].process = Some(process);
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self, node: usize) {
+        self.nodes[node].process = None;
+    }
+
+    /// Kills all, and forgets all that they had.
+    pub fn wipe(&mut self) {
+        for node in 0..self.nodes.len() {
+            self.kill(node);
+            let store = self.home.path().join(format!("n{node}"));
+            std::fs::remove_dir_all(store).expect("remove what it had");
+        }
+    }
+
+    /// Sends a signal: SIGSTOP, SIGCONT.
+    pub fn signal(&self, node: usize, signal: Signal) {
+        if let Some(process) = &self.nodes[node].process {
+            process.signal(signal);
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// There is one at least.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Where clients connect.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().map(|node| node.client).collect()
+    }
+
+    /// The arguments for a core.
+    pub fn args(&self) -> Vec<String> {
+        let mut args = vec!["--log".to_owned(), "nats".into()];
+        args.extend(["--log-replicas".into(), self.len().to_string()]);
+        for address in self.addresses() {
+            args.extend(["--log-url".into(), format!("nats://{address}")]);
+        }
+        args
+    }
+
+    /// Which one leads the stream `mercurio`.
+    pub async fn leader(&self) -> usize {
+        eventually(
+            "the stream has a leader",
+            Duration::from_secs(30),
+            async || {
+                for node in self.nodes.iter().filter(|node| node.process.is_some()) {
+                    let asked = Request::get("/jsz?streams=true")
+                        .try_send(node.monitor)
+                        .await;
+                    let Some(state) = asked.ok().filter(|answer| answer.status == 200) else {
+                        continue;
+                    };
+                    let state: Value = state.json();
+                    let streams = state["account_details"][0]["stream_detail"].clone();
+                    for stream in streams.as_array().into_iter().flatten() {
+                        if let Some(leader) = stream["cluster"]["leader"].as_str()
+                            && stream["name"] == "mercurio"
+                            && let Some(number) = leader.strip_prefix('n')
+                        {
+                            return number.parse().ok();
+                        }
+                    }
+                }
+                None
+            },
+        )
+        .await
+    }
+}

@@ -1,0 +1,191 @@
+//! RabbitMQ servers: one, or a cluster of three, each with a name, ports and directories of its own.
+//! Debian's wrapper would change to a user of its own: the script behind it is run.
+
+use std::{
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use rustix::process::{Pid, kill_process};
+use tempfile::TempDir;
+
+use crate::{
+    process::{Process, Signal},
+    service::{finish, free_address},
+    tools,
+    wait::eventually,
+};
+
+/// Where Debian has the scripts.
+const SCRIPTS: &str = "/usr/lib/rabbitmq/bin";
+
+/// How long a server may take to start; it is an Erlang machine on a busy computer.
+const START: Duration = Duration::from_secs(180);
+
+/// Some servers that are one.
+pub struct RabbitMq {
+    nodes: Vec<Node>,
+    home: TempDir,
+    /// Of the daemon that tells them each other's ports, and outlives them.
+    epmd: SocketAddr,
+}
+
+struct Node {
+    name: String,
+    client: SocketAddr,
+    distribution: SocketAddr,
+    process: Option<Process>,
+}
+
+impl RabbitMq {
+    /// Starts these many, and waits until they serve. `None` where there is no RabbitMQ.
+    pub async fn start(count: usize) -> Option<RabbitMq> {
+        tools::tool_at(Path::new(SCRIPTS).join("rabbitmq-server"))?;
+        let home = TempDir::new().expect("a temporary directory");
+        let epmd = free_address();
+        let nodes: Vec<Node> = (0..count)
+            .map(|number| Node {
+                name: format!("mercurio{number}-{}@localhost", epmd.port()),
+                client: free_address(),
+                distribution: free_address(),
+                process: None,
+            })
+            .collect();
+        let mut rabbit = RabbitMq { nodes, home, epmd };
+        rabbit.write_config();
+        for node in 0..count {
+            // One after the other: the first one makes the cluster that the others join.
+            rabbit.start_node(node);
+            rabbit.serves(node).await;
+        }
+        Some(rabbit)
+    }
+
+    fn write_config(&self) {
+        let mut text =
+            "log.console = true\nlog.console.level = warning\nlog.file = false\n".to_owned();
+        text.push_str("cluster_formation.peer_discovery_backend = classic_config\n");
+        for (place, node) in self.nodes.iter().enumerate() {
+            text.push_str(&format!(
+                "cluster_formation.classic_config.nodes.{} = {}\n",
+                place + 1,
+                node.name
+            ));
+        }
+        let home = self.home.path();
+        std::fs::write(home.join("rabbitmq.conf"), text).expect("write a configuration");
+        std::fs::write(home.join("plugins"), "[].").expect("write a configuration");
+    }
+
+    fn command(&self, script: &str, node: usize) -> Command {
+        let home = self.home.path();
+        let of = &self.nodes[node];
+        let own = |what: &str| -> PathBuf { home.join(format!("{what}{node}")) };
+        let mut command = Command::new(Path::new(SCRIPTS).join(script));
+        command
+            .env("HOME", home)
+            .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
+            .env("RABBITMQ_CONFIG_FILE", home.join("rabbitmq"))
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", home.join("plugins"))
+            .env("RABBITMQ_NODENAME", &of.name)
+            .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
+            .env("RABBITMQ_NODE_PORT", of.client.port().to_string())
+            .env("RABBITMQ_DIST_PORT", of.distribution.port().to_string())
+            .env("RABBITMQ_MNESIA_BASE", own("data"))
+            .env("RABBITMQ_LOG_BASE", own("log"))
+            .env("RABBITMQ_PID_FILE", own("pid"))
+            .env("ERL_EPMD_PORT", self.epmd.port().to_string());
+        command
+    }
+
+    /// Starts one that is not running.
+    pub fn start_node(&mut self, node: usize) {
+        let mut command = self.command("rabbitmq-server", node);
+        self.nodes[node].process = Some(Process::spawn("rabbitmq", &mut command));
+    }
+
+    /// Waits until it serves.
+    pub async fn serves(&self, node: usize) {
+        let client = self.nodes[node].client;
+        eventually("RabbitMQ serves", START, async || {
+            TcpStream::connect(client).ok()
+        })
+        .await;
+        let mut command = self.command("rabbitmqctl", node);
+        let (status, said, error) =
+            finish("rabbitmqctl", command.arg("await_startup"), START).await;
+        assert!(status.success(), "{said}{error}");
+    }
+
+    /// kill -9 of the machine, not of the script that started it.
+    pub fn kill(&mut self, node: usize) {
+        self.signal(node, Signal::KILL);
+        self.nodes[node].process = None;
+    }
+
+    /// Sends a signal: SIGSTOP, SIGCONT.
+    pub fn signal(&self, node: usize, signal: Signal) {
+        let file = self.home.path().join(format!("pid{node}"));
+        let id = std::fs::read_to_string(file).ok();
+        let id = id.and_then(|id| Pid::from_raw(id.trim().parse().ok()?));
+        if let (Some(id), Some(_)) = (id, &self.nodes[node].process) {
+            // Fails where it has ended.
+            let _ = kill_process(id, signal);
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// There is one at least.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// The arguments for a core.
+    pub fn args(&self) -> Vec<String> {
+        let mut args = vec!["--log".to_owned(), "rabbitmq".into()];
+        args.extend(["--log-replicas".into(), self.len().to_string()]);
+        for node in &self.nodes {
+            args.extend(["--log-url".into(), format!("amqp://{}", node.client)]);
+        }
+        args
+    }
+
+    /// Which one leads the stream `mercurio`.
+    pub async fn leader(&self) -> usize {
+        let running = self.nodes.iter().position(|node| node.process.is_some());
+        let asked = running.expect("one runs");
+        eventually("the stream has a leader", START, async || {
+            let mut command = self.command("rabbitmqctl", asked);
+            command.args(["-q", "list_queues", "name", "leader", "--no-table-headers"]);
+            let (status, said, _) = finish("rabbitmqctl", &mut command, START).await;
+            let leader = said
+                .lines()
+                .find_map(|line| line.strip_prefix("mercurio\t"));
+            leader.filter(|_| status.success()).and_then(|leader| {
+                self.nodes
+                    .iter()
+                    .position(|node| node.name == leader.trim())
+            })
+        })
+        .await
+    }
+}
+
+impl Drop for RabbitMq {
+    fn drop(&mut self) {
+        for node in 0..self.nodes.len() {
+            self.kill(node);
+        }
+        // Found by the port that nobody else listens on.
+        let mut epmd = Command::new("epmd");
+        let _ = epmd
+            .args(["-port", &self.epmd.port().to_string(), "-kill"])
+            .output();
+    }
+}

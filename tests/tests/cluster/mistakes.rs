@@ -1,0 +1,184 @@
+//! A log that is not what it was, or not what was asked for, is refused, and says so.
+
+use async_nats::jetstream::{self, stream};
+use tonic::Code;
+
+use super::*;
+
+/// What an operator does with tools of NATS.
+async fn operator(nats: &Nats) -> jetstream::Context {
+    let address = format!("nats://{}", nats.addresses()[0]);
+    jetstream::new(async_nats::connect(address).await.expect("connect"))
+}
+
+fn engine(nats: &Nats) -> Setup {
+    Setup::core().args(nats.args())
+}
+
+/// Publishes these many, one message of the log each.
+async fn fill(core: &Service, count: u64) -> Ledger {
+    let ledger = Ledger::default();
+    for n in 0..count {
+        publish_surely(&core.service_api(), &ledger, request(0, n)).await;
+    }
+    ledger
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_made_anew_is_refused() {
+    let Some(mut nats) = Nats::start(1) else {
+        return;
+    };
+    let mut core = engine(&nats).start().await;
+    ready(&core).await;
+    let ledger = fill(&core, 5).await;
+    nats.wipe();
+    nats.start_node(0);
+    // Another core makes it anew.
+    let mut other = engine(&nats).launch();
+    other.listening_within(LATER).await;
+    ready(&other).await;
+    // The one that runs notices, says so, and is still read.
+    let halted = core
+        .process
+        .stderr
+        .find(|line| line.contains("it was made anew"));
+    within("it notices", LATER, halted)
+        .await
+        .expect("it says so");
+    let refused = core.service_api().try_publish(request(0, 99)).await;
+    expect_reason(refused, Code::FailedPrecondition, "LOG_HALTED");
+    verify(&core.service_api(), &ledger, &USERS).await;
+    let unready = Request::get("/readyz").send(core.admin()).await;
+    assert_eq!(unready.status, 503);
+    assert!(unready.text().contains("made anew"), "{}", unready.text());
+    // Started again, it is refused at once.
+    core.kill();
+    let (_, said) = core.setup.refused().await;
+    assert!(said.contains("--log-name"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_no_longer_reaches_back_is_refused() {
+    let Some(nats) = Nats::start(1) else { return };
+    let mut cores = vec![engine(&nats).start().await];
+    let second = engine(&nats).secret_of(&cores[0]).start().await;
+    cores.push(second);
+    for core in &cores {
+        ready(core).await;
+    }
+    let ledger = fill(&cores[0], 10).await;
+    agree(&cores, &ledger).await;
+    cores[1].kill();
+    for n in 10..20 {
+        publish_surely(&cores[0].service_api(), &ledger, request(0, n)).await;
+    }
+    // Gone before the other one saw it.
+    let jetstream = operator(&nats).await;
+    let stream = jetstream.get_stream("mercurio").await.unwrap();
+    let mut config = stream.cached_info().config.clone();
+    config.max_messages = 4;
+    jetstream.update_stream(config).await.unwrap();
+    let (_, said) = cores[1].setup.refused().await;
+    assert!(said.contains("what is between them is gone"), "{said}");
+    assert!(said.contains("--peer-url"), "{said}");
+    // A new one can't be filled from the log alone.
+    let (_, said) = engine(&nats).refused().await;
+    assert!(said.contains("--peer-url"), "{said}");
+    // The first one needs nothing of what is gone.
+    cores[0].restart().await;
+    ready(&cores[0]).await;
+    verify(&cores[0].service_api(), &ledger, &USERS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_of_a_newer_version_stops_applying_and_not_reading() {
+    let Some(nats) = Nats::start(1) else { return };
+    let core = engine(&nats).start().await;
+    ready(&core).await;
+    let ledger = fill(&core, 5).await;
+    let jetstream = operator(&nats).await;
+    // What is none of ours is passed over.
+    let junk = jetstream
+        .publish("mercurio.log", "hello".into())
+        .await
+        .unwrap();
+    junk.await.unwrap();
+    for n in 5..8 {
+        publish_surely(&core.service_api(), &ledger, request(0, n)).await;
+    }
+    // A message of ours, with a higher format: its first field.
+    let stream = jetstream.get_stream("mercurio").await.unwrap();
+    let message = stream.get_raw_message(1).await.unwrap();
+    let mut newer = message.payload.to_vec();
+    assert_eq!(newer[..2], [0x08, 1], "the format comes first");
+    newer[1] = 100;
+    jetstream
+        .publish("mercurio.log", newer.into())
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+    let halted = core
+        .process
+        .stderr
+        .find(|line| line.contains("a newer version wrote"));
+    within("it notices", SOON, halted)
+        .await
+        .expect("it says so");
+    let refused = core.service_api().try_publish(request(0, 99)).await;
+    expect_reason(refused, Code::FailedPrecondition, "LOG_HALTED");
+    verify(&core.service_api(), &ledger, &USERS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_keeps_less_than_was_asked_for_is_refused() {
+    let Some(nats) = Nats::start(1) else { return };
+    let core = engine(&nats).start().await;
+    ready(&core).await;
+    let asked = nats.args().into_iter();
+    let more = asked.map(|arg| if arg == "1" { "3".into() } else { arg });
+    let more = Setup::core().args(more);
+    let (_, said) = more.refused().await;
+    assert!(
+        said.contains("has 1 replicas, and 3 are asked for"),
+        "{said}"
+    );
+
+    let jetstream = operator(&nats).await;
+    let config = |name: &str| stream::Config {
+        name: name.into(),
+        subjects: vec![format!("{name}.log")],
+        ..stream::Config::default()
+    };
+    let in_memory = stream::Config {
+        storage: stream::StorageType::Memory,
+        ..config("memory")
+    };
+    for (config, why) in [
+        (in_memory, "is kept in memory"),
+        (config("foreign"), "is not one of Mercurio's"),
+    ] {
+        let name = config.name.clone();
+        jetstream.create_stream(config).await.unwrap();
+        let (_, said) = engine(&nats).args(["--log-name", &name]).refused().await;
+        assert!(said.contains(why), "{said}");
+    }
+}
+
+/// Data belongs to one log, and is not opened for another.
+#[tokio::test(flavor = "multi_thread")]
+async fn data_of_one_log_is_not_opened_for_another() {
+    let Some(nats) = Nats::start(1) else { return };
+    let mut shared = engine(&nats).start().await;
+    ready(&shared).await;
+    shared.stop().await;
+    let (_, said) = Setup::core().data(shared.setup.data_dir()).refused().await;
+    assert!(said.contains("start with the `--log` that"), "{said}");
+
+    let mut own = Setup::core().start().await;
+    own.service_api().publish(to(&["alice"], "t", "d")).await;
+    own.stop().await;
+    let (_, said) = engine(&nats).data(own.setup.data_dir()).refused().await;
+    assert!(said.contains("mercurio migrate"), "{said}");
+}
