@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Map, Value};
 
 use crate::error::{ClaimError, ClaimProblem, TokenError};
-use crate::identity::{Identity, SCOPE_ADMIN, SCOPE_ANY, SCOPE_PUBLISH, check_user};
+use crate::identity::{Identity, check_user};
 use crate::rules::ClaimRules;
 
 /// The last second of the year 9999. No date is later: the type for moments ends somewhere, and a
@@ -37,13 +37,9 @@ impl Claims {
         self.check_audience(rules)?;
         let user = self.user(rules)?;
         let scopes = self.scopes()?;
-        Ok(Identity {
-            expires_at,
-            publish: scopes.contains(&SCOPE_PUBLISH) || rules.publishers.contains(&user),
-            any: scopes.contains(&SCOPE_ANY),
-            admin: scopes.contains(&SCOPE_ADMIN),
-            user,
-        })
+        let mut identity = Identity::new(user, &scopes, expires_at);
+        identity.publish |= rules.publishers.contains(&identity.user);
+        Ok(identity)
     }
 
     /// The moment from which the token is refused.

@@ -21,6 +21,9 @@ pub enum TokenError {
     /// The header demands an extension (`crit`), of which none is known here.
     #[error("the token demands an extension that is not supported")]
     Critical,
+    /// It names a key (`kid`) that is in no set here: one that may have come since they were asked.
+    #[error("the token names a key that is not known here")]
+    UnknownKey,
     /// No key here made it.
     #[error("the token's signature is wrong")]
     Signature,
@@ -146,6 +149,17 @@ pub enum KeyError {
         "damaged, or not an RSA (2048 to 8192 bits), EC (P-256, P-384) or Ed25519 key as SPKI, PKCS#1 or PKCS#8"
     )]
     Unsupported,
+    /// No JSON of the form of a set.
+    #[error("no set of keys: JSON as in {{\"keys\": […]}} is wanted")]
+    NotASet,
+    /// A set of too many keys.
+    #[error("the set has {0} keys; at most {most} are allowed", most = crate::MAX_SET_KEYS)]
+    LargeSet(usize),
+    /// A set without a key that can be used.
+    #[error(
+        "the set has no key to verify tokens with: RSA (2048 to 8192 bits), EC (P-256, P-384) or Ed25519, for signatures"
+    )]
+    EmptySet,
     /// The user a token is wanted for can't be one.
     #[error("the user {0}")]
     User(ClaimProblem),
@@ -174,7 +188,10 @@ impl KeyError {
             | Self::PublicKey
             | Self::Sec1
             | Self::Encrypted
-            | Self::Unsupported => "KEY_INVALID",
+            | Self::Unsupported
+            | Self::NotASet
+            | Self::LargeSet(_)
+            | Self::EmptySet => "KEY_INVALID",
             Self::User(_) | Self::Ttl | Self::TooLong => "TOKEN_NOT_ISSUABLE",
             Self::Sign(_) => "SIGNING_FAILED",
         }

@@ -13,10 +13,14 @@ pub const SCOPE_ANY: &str = "notifications:any";
 /// The scope to copy everything that is stored: backups, and cores that start from another one.
 pub const SCOPE_ADMIN: &str = "notifications:admin";
 
+/// Every scope there is.
+pub const SCOPES: &[&str] = &[SCOPE_PUBLISH, SCOPE_ANY, SCOPE_ADMIN];
+
 /// The most bytes a user's id has; the same as a recipient's.
 pub const MAX_USER_BYTES: usize = 128;
 
-/// What a verified token says. Only a [`crate::Verifier`] makes one.
+/// What a verified token says, or a client's certificate. Only a [`crate::Verifier`] and
+/// [`crate::ClientScopes`] make one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The user's id: 1..=128 bytes without control characters. An integer claim is its decimal
@@ -31,6 +35,16 @@ pub struct Identity {
 }
 
 impl Identity {
+    pub(crate) fn new(user: String, scopes: &[&str], expires_at: Option<SystemTime>) -> Self {
+        Self {
+            user,
+            expires_at,
+            publish: scopes.contains(&SCOPE_PUBLISH),
+            any: scopes.contains(&SCOPE_ANY),
+            admin: scopes.contains(&SCOPE_ADMIN),
+        }
+    }
+
     /// Whether they may publish: by the scope, or as a configured publisher.
     #[must_use]
     pub fn may_publish(&self) -> bool {

@@ -22,7 +22,7 @@ const RSA_BITS: RangeInclusive<usize> = 2048..=8192;
 
 /// What a key is; with it, which algorithms it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Secret { weak: bool },
     Rsa,
     P256,
@@ -65,6 +65,10 @@ impl Kind {
 pub struct VerifyingKey {
     kind: Kind,
     key: DecodingKey,
+    /// Its name in its set; tokens that name another key are not its.
+    id: Option<String>,
+    /// The one algorithm it is for; `None`: all of its kind.
+    only: Option<Algorithm>,
 }
 
 impl VerifyingKey {
@@ -76,6 +80,8 @@ impl VerifyingKey {
         Ok(Self {
             kind: Kind::of_secret(secret)?,
             key: DecodingKey::from_secret(secret),
+            id: None,
+            only: None,
         })
     }
 
@@ -101,7 +107,27 @@ impl VerifyingKey {
             .copied()
             .find(|kind| is_public_key(*kind, bytes))
             .ok_or(KeyError::Unsupported)?;
-        Ok(Self { kind, key })
+        Ok(Self {
+            kind,
+            key,
+            id: None,
+            only: None,
+        })
+    }
+
+    /// A key of a set.
+    pub(crate) fn of_set(
+        kind: Kind,
+        key: DecodingKey,
+        id: Option<String>,
+        only: Option<Algorithm>,
+    ) -> Self {
+        Self {
+            kind,
+            key,
+            id,
+            only,
+        }
     }
 
     /// Whether it is a secret of fewer than [`WEAK_SECRET_BYTES`] bytes: worth a warning.
@@ -112,11 +138,27 @@ impl VerifyingKey {
 
     /// The names of the algorithms it is for, as a token's `alg` has them.
     pub fn algorithms(&self) -> impl Iterator<Item = String> {
-        self.kind.algorithms().iter().map(|a| format!("{a:?}"))
+        let all = self.kind.algorithms().iter();
+        all.filter(|algorithm| self.is_for(**algorithm))
+            .map(|algorithm| format!("{algorithm:?}"))
     }
 
     pub(crate) fn is_for(&self, algorithm: Algorithm) -> bool {
-        self.kind.algorithms().contains(&algorithm)
+        let is_allowed = self.only.is_none_or(|only| only == algorithm);
+        is_allowed && self.kind.algorithms().contains(&algorithm)
+    }
+
+    /// Whether it may be the one that a token names; either may be nameless.
+    pub(crate) fn may_be(&self, id: Option<&str>) -> bool {
+        match (&self.id, id) {
+            (Some(own), Some(named)) => own == named,
+            _ => true,
+        }
+    }
+
+    /// Whether it has this name.
+    pub(crate) fn is_named(&self, id: &str) -> bool {
+        self.id.as_deref() == Some(id)
     }
 
     pub(crate) fn key(&self) -> &DecodingKey {
@@ -131,7 +173,7 @@ impl fmt::Debug for VerifyingKey {
 }
 
 /// Whether `bytes` are a usable public key of that kind: for the curves, a point on that curve.
-fn is_public_key(kind: Kind, bytes: &[u8]) -> bool {
+pub(crate) fn is_public_key(kind: Kind, bytes: &[u8]) -> bool {
     let algorithm: &'static dyn VerificationAlgorithm = match kind {
         Kind::Secret { .. } => return false,
         Kind::Rsa => return is_rsa_key(bytes),

@@ -40,7 +40,8 @@
 //! | `verify.rs` | the order of the checks |
 //! | `claims.rs` | from claims to an identity; dates, which are the delicate part |
 //! | `rules.rs`, `identity.rs` | what is expected of claims, and what comes out |
-//! | `keys.rs`, `pem.rs` | keys from secrets and PEM, checked when they are loaded |
+//! | `keys.rs`, `pem.rs`, `jwks.rs` | keys from secrets, PEM and sets, checked when they are loaded |
+//! | `clients.rs` | scopes of those who show a certificate instead |
 //! | `issue.rs`, `service.rs` | tokens of our own: `mercurio token`, and the gateway's and cores' for a core |
 //! | `error.rs`, `secret.rs` | errors with their codes; bytes that don't print |
 //!
@@ -49,9 +50,11 @@
 #![warn(missing_docs)]
 
 mod claims;
+mod clients;
 mod error;
 mod identity;
 mod issue;
+mod jwks;
 mod keys;
 mod pem;
 mod rules;
@@ -59,11 +62,13 @@ mod secret;
 mod service;
 mod verify;
 
+pub use clients::{ClientScopeError, ClientScopes};
 pub use error::{ClaimError, ClaimProblem, KeyError, RulesError, TokenError};
-pub use identity::{Identity, MAX_USER_BYTES, SCOPE_ADMIN, SCOPE_ANY, SCOPE_PUBLISH};
+pub use identity::{Identity, MAX_USER_BYTES, SCOPE_ADMIN, SCOPE_ANY, SCOPE_PUBLISH, SCOPES};
 pub use issue::Issuer;
+pub use jwks::{KeySet, MAX_SET_KEYS};
 pub use keys::{SigningKey, VerifyingKey, WEAK_SECRET_BYTES};
 pub use rules::ClaimRules;
 pub use secret::SecretBytes;
 pub use service::{PEER_USER, SERVICE_TTL, SERVICE_USER, ServiceTokens};
-pub use verify::{MAX_TOKEN_BYTES, Verifier};
+pub use verify::{KeySource, MAX_TOKEN_BYTES, Verifier};

@@ -1,5 +1,8 @@
 //! Verifying a token: the order of the checks is what makes it safe.
 
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use base64::Engine;
@@ -11,6 +14,7 @@ use serde::de::IgnoredAny;
 use crate::claims::Claims;
 use crate::error::TokenError;
 use crate::identity::Identity;
+use crate::jwks::KeySet;
 use crate::keys::VerifyingKey;
 use crate::rules::ClaimRules;
 
@@ -18,10 +22,31 @@ use crate::rules::ClaimRules;
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
 /// Tells whether a token is genuine, and whose it is. One is shared by all requests.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Verifier {
     keys: Vec<VerifyingKey>,
+    sources: Vec<Arc<dyn KeySource>>,
     rules: ClaimRules,
+}
+
+/// Where keys come from that change while tokens are verified.
+pub trait KeySource: Send + Sync {
+    /// The keys of now.
+    fn keys(&self) -> Arc<KeySet>;
+
+    /// Asks for newer keys, unless that was done a moment ago. Ends within seconds, whatever the
+    /// source does; what comes of it, [`KeySource::keys`] has then.
+    fn refresh(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier")
+            .field("keys", &self.keys)
+            .field("sources", &self.sources.len())
+            .field("rules", &self.rules)
+            .finish()
+    }
 }
 
 impl Verifier {
@@ -29,7 +54,35 @@ impl Verifier {
     /// Without a key every token is refused.
     #[must_use]
     pub fn new(keys: Vec<VerifyingKey>, rules: ClaimRules) -> Self {
-        Self { keys, rules }
+        Self {
+            keys,
+            sources: Vec::new(),
+            rules,
+        }
+    }
+
+    /// Accepts the tokens of these sources' keys too.
+    #[must_use]
+    pub fn with_sources(mut self, sources: Vec<Arc<dyn KeySource>>) -> Self {
+        self.sources = sources;
+        self
+    }
+
+    /// [`Verifier::verify`]; a token that names a key which is not known is verified once more
+    /// after the sources were asked for newer ones.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn verify_newest(&self, token: &str) -> Result<Identity, TokenError> {
+        match self.verify(token) {
+            Err(TokenError::UnknownKey) => {
+                for source in &self.sources {
+                    source.refresh().await;
+                }
+                self.verify(token)
+            }
+            verified => verified,
+        }
     }
 
     /// Verifies a token: the three parts of a JWT, without `Bearer`.
@@ -52,15 +105,24 @@ impl Verifier {
             return Err(TokenError::TooLong);
         }
         let token = Compact::split(token)?;
-        let algorithm = token.algorithm()?;
-        self.check_signature(&token, algorithm)?;
+        let header = token.header()?;
+        let algorithm = header.alg.parse().map_err(|_| TokenError::Algorithm)?;
+        self.check_signature(&token, algorithm, header.kid.as_deref())?;
         // Only from here on is anything in the token true.
         Claims::parse(&decode(token.claims)?)?.identity(&self.rules, now)
     }
 
-    fn check_signature(&self, token: &Compact<'_>, algorithm: Algorithm) -> Result<(), TokenError> {
+    fn check_signature(
+        &self,
+        token: &Compact<'_>,
+        algorithm: Algorithm,
+        id: Option<&str>,
+    ) -> Result<(), TokenError> {
+        let sets: Vec<Arc<KeySet>> = self.sources.iter().map(|source| source.keys()).collect();
+        let of_sets = || sets.iter().flat_map(|set| set.keys());
+        let keys = self.keys.iter().chain(of_sets());
         let mut refusal = TokenError::Algorithm;
-        for key in self.keys.iter().filter(|key| key.is_for(algorithm)) {
+        for key in keys.filter(|key| key.is_for(algorithm) && key.may_be(id)) {
             let genuine = jsonwebtoken::crypto::verify(
                 token.signature,
                 token.signed.as_bytes(),
@@ -73,6 +135,10 @@ impl Verifier {
                 return Ok(());
             }
             refusal = TokenError::Signature;
+        }
+        let is_new = |id| !of_sets().any(|key| key.is_named(id));
+        if !self.sources.is_empty() && id.is_some_and(is_new) {
+            refusal = TokenError::UnknownKey;
         }
         Err(refusal)
     }
@@ -103,21 +169,23 @@ impl<'a> Compact<'a> {
         parts().ok_or(TokenError::Malformed)
     }
 
-    /// The algorithm the header names. `none` is none.
-    fn algorithm(&self) -> Result<Algorithm, TokenError> {
+    fn header(&self) -> Result<Header, TokenError> {
         let header: Header =
             serde_json::from_slice(&decode(self.header)?).map_err(|_| TokenError::Malformed)?;
         if header.crit.is_some() {
             return Err(TokenError::Critical);
         }
-        header.alg.parse().map_err(|_| TokenError::Algorithm)
+        Ok(header)
     }
 }
 
 /// All that is read of a header. A key or an address in it (`jwk`, `jku`, `x5u`) is never used.
 #[derive(Deserialize)]
 struct Header {
+    /// `none` is none.
     alg: String,
+    /// Which key of a set it was; says nothing of how it is used.
+    kid: Option<String>,
     /// Extensions the receiver must know (RFC 7515, section 4.1.11): there are none here.
     crit: Option<IgnoredAny>,
 }

@@ -36,14 +36,13 @@ use mercurio_auth::{ServiceTokens, Verifier};
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::{
-    net::TcpListener,
     sync::Semaphore,
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
 pub use attach::migrate;
-pub use grpc::ServeError;
+pub use grpc::{Door, ServeError};
 pub use log::{LogError, LogKind, LogSettings, LogStatus};
 pub use settings::{CoreSettings, HubSettings, Limits, Transport};
 pub use store::{Retention, StoreError, StoreSettings};
@@ -145,14 +144,14 @@ impl Core {
     }
 }
 
-/// Serves gRPC on the listener until `shutdown` is cancelled; returns when every stream has ended,
+/// Serves gRPC at the door (a listener is one) until `shutdown` is cancelled; returns when every stream has ended,
 /// what was accepted is stored, and the store is flushed. Open streams don't hold it up.
 ///
 /// # Errors
 /// The server can't be set up, or fails.
 pub async fn serve(
     core: Core,
-    listener: TcpListener,
+    door: impl Into<Door>,
     verifier: Arc<Verifier>,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
@@ -166,6 +165,7 @@ pub async fn serve(
         running,
     } = core;
     let grace = settings.shutdown_grace;
+    let mut door = door.into();
     let context = Arc::new(grpc::Context {
         store,
         writer,
@@ -177,12 +177,13 @@ pub async fn serve(
         limits: settings.limits,
         transport: settings.transport,
         verifier,
+        clients: std::mem::take(&mut door.clients),
         streams: grpc::Streams::default(),
         shutdown,
         warned: Default::default(),
     });
     let held = Arc::downgrade(&context);
-    let served = grpc::serve(context, listener, grace / 2).await;
+    let served = grpc::serve(context, door, grace / 2).await;
     let deadline = Instant::now() + grace / 2;
     running.stop(deadline).await;
     // Calls that were cut may still be in a read: the directory is free when the last is out.

@@ -8,6 +8,7 @@ use axum::{
 };
 use http::{HeaderMap, Method, StatusCode, header};
 use mercurio_auth::{Identity, TokenError};
+use tokio::time::Instant;
 
 use crate::{Context, error::ApiError, query::Query};
 
@@ -23,9 +24,15 @@ pub(crate) struct Client {
 }
 
 impl Caller {
+    /// Whose token it is.
+    pub fn user(&self) -> &str {
+        &self.identity.user
+    }
+
     /// When the token expires.
-    pub fn expires_at(&self) -> Option<SystemTime> {
-        self.identity.expires_at
+    pub fn until(&self) -> Option<Instant> {
+        let left = self.identity.remaining(SystemTime::now());
+        left.map(|left| Instant::now() + left)
     }
 
     pub fn check_may_publish(&self) -> Result<(), ApiError> {
@@ -84,7 +91,8 @@ impl FromRequestParts<std::sync::Arc<Context>> for Caller {
         };
         let identity = context
             .verifier
-            .verify(&token)
+            .verify_newest(&token)
+            .await
             .map_err(|error| refused(&error))?;
         Ok(Self { identity })
     }

@@ -2,7 +2,8 @@
 //!
 //! hyper reads requests and writes answers. For a stream its buffers and its state would be most of
 //! what an open stream costs, so the socket is taken out of it once the request is read, and the
-//! stream is written straight to it (`delivery.rs`).
+//! stream is written straight to it (`delivery.rs`). Over TLS it is taken out with its TLS; over
+//! HTTP/2 a stream is one of many on its connection (`h2.rs`).
 
 use std::{
     convert::Infallible,
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, Version, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use mercurio_net::{Stream, speaks_h2};
 use parking_lot::Mutex;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -33,14 +35,16 @@ use crate::{
     delivery::Delivery,
     demo::FromThisMachine,
     feed::{Feed, Handover},
+    h2,
     mailbox::End,
     patience::Patient,
+    socket::Socket,
 };
 
 /// Connections beyond the streams: short calls, and the next stream of who reconnects.
 const SPARE_CONNECTIONS: usize = 1024;
 /// Bytes of a request's head: a token of 8 KiB fits twice.
-const HEAD_MAX: usize = 24 << 10;
+pub(crate) const HEAD_MAX: usize = 24 << 10;
 
 /// Serves connections until shutdown; open streams are told and ended, and clients that don't read
 /// are cut after the grace.
@@ -89,10 +93,11 @@ pub(crate) async fn accept(context: &Arc<Context>, listener: TcpListener, router
     }
 }
 
-struct Connections {
-    context: Arc<Context>,
-    router: Router,
-    tasks: TaskTracker,
+/// The open connections, and what they share.
+pub(crate) struct Connections {
+    pub context: Arc<Context>,
+    pub router: Router,
+    pub tasks: TaskTracker,
     cut: CancellationToken,
 }
 
@@ -127,10 +132,10 @@ async fn serve(open: Arc<Connections>, socket: TcpStream, permit: OwnedSemaphore
     }
     tokio::select! {
         () = open.cut.cancelled() => {}
-        taken = requests(&open, socket) => {
+        taken = speak(&open, socket) => {
             if let Some((Taken { feed, head, chunked }, socket)) = taken {
                 // A task of its own: this one is as large as hyper's connection.
-                let delivery = Delivery::new(feed, socket, head, chunked);
+                let delivery = Delivery::new(feed, socket, Some(head), chunked);
                 open.tasks.spawn(async move {
                     let _counted = counted;
                     delivery.await;
@@ -140,11 +145,42 @@ async fn serve(open: Arc<Connections>, socket: TcpStream, permit: OwnedSemaphore
     }
 }
 
+/// Speaks what the client does: HTTP/1.1, or over TLS what it chooses.
+async fn speak(open: &Arc<Connections>, socket: TcpStream) -> Option<(Taken, Socket)> {
+    let settings = &open.context.settings;
+    let is_local = settings.demo.is_some() && comes_from_here(&socket);
+    let Some(tls) = &settings.tls else {
+        let (taken, socket) = requests(open, socket, is_local).await?;
+        return Some((taken, Socket::Plain(socket)));
+    };
+    // Boxed: this task is as large as what it may have to do.
+    let stream = match timeout(settings.read_timeout, Box::pin(tls.accept(socket))).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "the TLS handshake failed");
+            return None;
+        }
+        Err(_) => {
+            tracing::debug!("the TLS handshake took too long");
+            return None;
+        }
+    };
+    if speaks_h2(&stream) {
+        Box::pin(h2::requests(open, stream, is_local)).await;
+        return None;
+    }
+    let (taken, stream) = Box::pin(requests(open, stream, is_local)).await?;
+    Some((taken, Socket::Other(Box::new(stream))))
+}
+
 /// Answers requests, until the connection ends or one of them is for a stream.
-async fn requests(open: &Connections, socket: TcpStream) -> Option<(Taken, TcpStream)> {
+async fn requests<S: Stream + 'static>(
+    open: &Connections,
+    socket: S,
+    is_local: bool,
+) -> Option<(Taken, S)> {
     let taken: Mutex<Option<Taken>> = Mutex::new(None);
     let patience = open.context.settings.read_timeout;
-    let is_local = open.context.settings.demo.is_some() && comes_from_here(&socket);
     let service = service_fn(|mut request: Request<Incoming>| {
         if is_local {
             request.extensions_mut().insert(FromThisMachine);
@@ -189,6 +225,20 @@ fn comes_from_here(socket: &TcpStream) -> bool {
     address.is_ok_and(|address| address.ip().to_canonical().is_loopback())
 }
 
+/// The answer to a request; and where it is a stream's head, the stream.
+pub(crate) async fn route(
+    router: &Router,
+    request: Request<Incoming>,
+) -> Result<(Response<Body>, Option<Feed>), Infallible> {
+    let method = request.method().clone();
+    let mut response = router.clone().oneshot(request.map(Body::new)).await?;
+    let handover = response.extensions_mut().remove::<Handover>();
+    let feed = handover
+        .filter(|_| method == Method::GET)
+        .and_then(|handover| handover.take());
+    Ok((response, feed))
+}
+
 /// Answers a request; where the answer is a stream, it is left in `taken`, and hyper never gets to
 /// see an answer.
 async fn answer(
@@ -196,16 +246,11 @@ async fn answer(
     taken: &Mutex<Option<Taken>>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    let (method, version) = (request.method().clone(), request.version());
-    let mut response = router.clone().oneshot(request.map(Body::new)).await?;
-    let handover = response.extensions_mut().remove::<Handover>();
-    let feed = handover
-        .filter(|_| method == Method::GET)
-        .and_then(|handover| handover.take());
+    let chunked = request.version() >= Version::HTTP_11;
+    let (response, feed) = route(router, request).await?;
     let Some(feed) = feed else {
         return Ok(response);
     };
-    let chunked = version >= Version::HTTP_11;
     *taken.lock() = Some(Taken {
         head: head(&response, chunked),
         feed,

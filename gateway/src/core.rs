@@ -48,11 +48,13 @@ impl Core {
             .clone()
             .initial_stream_window_size(CATCH_UP_WINDOW)
             .initial_connection_window_size(room);
+        let open =
+            |endpoint: &Endpoint| endpoint.connect_with_connector_lazy(settings.dial.clone());
         Ok(Self {
             url: url.to_owned(),
-            relay: endpoint.connect_lazy(),
-            calls: endpoint.connect_lazy(),
-            catch_ups: catch_ups.connect_lazy(),
+            relay: open(&endpoint),
+            calls: open(&endpoint),
+            catch_ups: open(&catch_ups),
             // A page of 500 of the largest notifications, as JSON would not be smaller.
             message_max: 500 * (settings.data_max_bytes + 4096),
         })
@@ -89,7 +91,6 @@ impl Core {
 fn endpoint(url: &str) -> Result<Endpoint, Error> {
     Ok(Endpoint::from_shared(url.to_owned())?
         .connect_timeout(Duration::from_secs(2))
-        .tcp_nodelay(true)
         .keep_alive_while_idle(true)
         .http2_keep_alive_interval(Duration::from_secs(5))
         .keep_alive_timeout(Duration::from_secs(5)))

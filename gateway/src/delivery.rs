@@ -16,14 +16,12 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use tokio::{
-    net::TcpStream,
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
     feed::Feed,
     mailbox::{End, Mail},
+    socket::Socket,
     sse::{self, Event, LAST_CHUNK},
 };
 
@@ -43,7 +41,7 @@ const TOGETHER: usize = 1024;
 
 /// A stream and the connection that it is written to. Ends when either does.
 pub(crate) struct Delivery {
-    socket: TcpStream,
+    socket: Socket,
     feed: Feed,
     /// Bytes that the socket has not taken yet.
     out: VecDeque<Bytes>,
@@ -61,14 +59,14 @@ pub(crate) struct Delivery {
 }
 
 impl Delivery {
-    /// `head` is written first: the response's.
-    pub fn new(feed: Feed, socket: TcpStream, head: Bytes, chunked: bool) -> Self {
+    /// `head` is written first: the response's, where it has not been.
+    pub fn new(feed: Feed, socket: Socket, head: Option<Bytes>, chunked: bool) -> Self {
         let now = Instant::now();
         let due = feed.next_due(now);
         Self {
             socket,
             feed,
-            out: VecDeque::from([head]),
+            out: head.into_iter().collect(),
             chunked,
             armed: false,
             ending: None,
@@ -139,23 +137,24 @@ impl Delivery {
         }
     }
 
-    /// Writes until everything is written, or the socket takes no more.
+    /// Writes until everything is written, and at the end says so; or the socket takes no more.
     fn poll_write(&mut self, task: &mut Task<'_>) -> Poll<io::Result<()>> {
         while !self.out.is_empty() {
-            ready!(self.socket.poll_write_ready(task))?;
             let mut slices = [IoSlice::new(&[]); SLICES];
             let filled = self.out.iter().zip(&mut slices);
             let count = filled
                 .map(|(bytes, slice)| *slice = IoSlice::new(bytes))
                 .count();
-            match self.socket.try_write_vectored(&slices[..count]) {
-                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(written) => self.written(written),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
+            match ready!(self.socket.poll_write(task, &slices[..count]))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.written(written),
             }
         }
-        Poll::Ready(Ok(()))
+        ready!(self.socket.poll_flush(task))?;
+        match self.ending {
+            Some(_) => self.socket.poll_end(task),
+            None => Poll::Ready(Ok(())),
+        }
     }
 
     fn written(&mut self, mut written: usize) {
@@ -178,14 +177,9 @@ impl Delivery {
     fn poll_gone(&mut self, task: &mut Task<'_>) -> Poll<()> {
         let mut unread = [0; 256];
         loop {
-            if ready!(self.socket.poll_read_ready(task)).is_err() {
-                return Poll::Ready(());
-            }
-            match self.socket.try_read(&mut unread) {
-                Ok(0) => return Poll::Ready(()),
+            match ready!(self.socket.poll_read(task, &mut unread)) {
+                Ok(0) | Err(_) => return Poll::Ready(()),
                 Ok(read) => self.unasked += read,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return Poll::Ready(()),
             }
             if self.unasked > UNASKED_MAX {
                 return Poll::Ready(());

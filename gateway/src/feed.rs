@@ -31,7 +31,6 @@ pub(crate) struct Feed {
     under_way: bool,
     said: Vec<Frame>,
     reader: Arc<Reader>,
-    expires_at: Option<Instant>,
     opened: Instant,
 }
 
@@ -51,12 +50,7 @@ impl Handover {
 }
 
 impl Feed {
-    pub fn new(
-        reader: Arc<Reader>,
-        filters: Filters,
-        cursor: Option<u64>,
-        expires_at: Option<Instant>,
-    ) -> Self {
+    pub fn new(reader: Arc<Reader>, filters: Filters, cursor: Option<u64>) -> Self {
         Self {
             mailbox: reader.place.mailbox.clone(),
             cursor,
@@ -67,7 +61,6 @@ impl Feed {
             under_way: false,
             said: Vec::new(),
             reader,
-            expires_at,
             opened: Instant::now(),
         }
     }
@@ -153,9 +146,9 @@ impl Feed {
         is_wanted
     }
 
-    /// Whether the token has expired.
+    /// Whether the token has expired, and no other came.
     pub fn has_expired(&self, now: Instant) -> bool {
-        self.expires_at.is_some_and(|at| at <= now)
+        self.mailbox.lease.is_over(now)
     }
 
     /// When a stream that is quiet since then needs a sign of life.
@@ -166,7 +159,8 @@ impl Feed {
     /// When there is something to do though nothing comes.
     pub fn next_due(&self, quiet_since: Instant) -> Instant {
         let heartbeat = self.next_heartbeat(quiet_since);
-        self.expires_at.map_or(heartbeat, |at| at.min(heartbeat))
+        let until = self.mailbox.lease.until();
+        until.map_or(heartbeat, |at| at.min(heartbeat))
     }
 }
 

@@ -4,13 +4,13 @@
 //! | module | subject |
 //! |---|---|
 //! | [`settings`] | what can be set |
-//! | `server`, `connection`, `patience` | the routes; connections, and how they end |
+//! | `server`, `connection`, `h2`, `patience` | the routes; connections, and how they end |
 //! | `auth`, `query`, `error` | what comes in: tokens, parameters; what is refused |
 //! | `api`, `events` | the HTTP API: reading and marking; publishing |
 //! | `assets` | the browser's side: what pages load |
 //! | `stream`, `feed`, `catch_up`, `delivery` | a browser's stream: opened; what is next; read from the store; written |
-//! | `sse` | its bytes |
-//! | `registry`, `mailbox` | which streams are open, and what waits for each |
+//! | `socket`, `sse` | what it is written to; its bytes |
+//! | `registry`, `mailbox`, `lease` | which streams are open, what waits for each, until when |
 //! | `relay` | the one upstream stream |
 //! | `cores`, `choice`, `core` | calls, to the current core; which one that is; the connections to one |
 //! | `json` | what a notification looks like |
@@ -31,10 +31,12 @@ mod demo;
 mod error;
 mod events;
 mod feed;
+mod h2;
 mod health;
 #[cfg(test)]
 mod idle_tests;
 pub mod json;
+mod lease;
 mod mailbox;
 mod metrics;
 mod patience;
@@ -43,6 +45,7 @@ mod registry;
 mod relay;
 mod server;
 pub mod settings;
+mod socket;
 mod sse;
 mod stream;
 

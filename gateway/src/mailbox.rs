@@ -11,15 +11,16 @@ use std::{
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
-use crate::sse::Event;
+use crate::{lease::Lease, sse::Event};
 
 /// Bytes that may wait; a single entry may be larger.
 const BYTES_MAX: usize = 64 << 10;
 
-#[derive(Default)]
 pub(crate) struct Mailbox {
     state: Mutex<State>,
     waker: AtomicWaker,
+    /// Until when its stream may go on.
+    pub lease: Lease,
 }
 
 #[derive(Default)]
@@ -61,6 +62,14 @@ pub(crate) enum End {
 }
 
 impl Mailbox {
+    pub fn new(lease: Lease) -> Self {
+        Self {
+            state: Mutex::default(),
+            waker: AtomicWaker::new(),
+            lease,
+        }
+    }
+
     /// Hands in an entry. `true`: with this one the stream has fallen behind.
     pub fn push(&self, event: &Arc<Event>, capacity: usize) -> bool {
         let mut state = self.state.lock();
@@ -164,6 +173,10 @@ mod tests {
         Arc::new(Event::from_relay(&entry).unwrap())
     }
 
+    fn mailbox() -> Mailbox {
+        Mailbox::new(Lease::new("a", "a", None))
+    }
+
     fn next(mailbox: &Mailbox) -> Option<(u64, bool)> {
         match mailbox.take()? {
             (Mail::Event(event), more) => Some((event.cursor, more)),
@@ -173,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_full_one_says_behind_until_it_is_resumed() {
-        let mailbox = Mailbox::default();
+        let mailbox = mailbox();
         assert!(!mailbox.push(&event(1), 2));
         assert!(!mailbox.push(&event(2), 2));
         assert!(mailbox.push(&event(3), 2));
@@ -198,7 +211,7 @@ mod tests {
             change: Some(pb::relay_entry::Change::Notification(notification)),
         };
         let large = Arc::new(Event::from_relay(&entry).unwrap());
-        let mailbox = Mailbox::default();
+        let mailbox = mailbox();
         assert!(!mailbox.push(&large, 64));
         assert!(next(&mailbox).is_some());
         assert!(!mailbox.push(&large, 64));
@@ -207,7 +220,7 @@ mod tests {
 
     #[test]
     fn order_is_kept() {
-        let mailbox = Mailbox::default();
+        let mailbox = mailbox();
         (1..=3).for_each(|cursor| _ = mailbox.push(&event(cursor), 8));
         assert_eq!(next(&mailbox), Some((1, true)));
         mailbox.push(&event(4), 8);
@@ -219,7 +232,7 @@ mod tests {
 
     #[test]
     fn the_end_is_told_whatever_waits() {
-        let mailbox = Mailbox::default();
+        let mailbox = mailbox();
         let context = Context::from_waker(Waker::noop());
         assert_eq!(mailbox.poll_end(&context), Poll::Pending);
         mailbox.set_behind();

@@ -1,5 +1,6 @@
 //! A socket whose other end has to read: a write that makes no progress for too long fails.
 //! hyper bounds how long a request may take to arrive, and not how long an answer may take to go.
+//! TLS takes bytes that the socket doesn't: so flushing, and saying that it ends, count too.
 
 use std::{
     future::Future,
@@ -9,21 +10,21 @@ use std::{
     time::Duration,
 };
 
+use mercurio_net::Stream;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::{Sleep, sleep},
 };
 
-pub(crate) struct Patient {
-    socket: TcpStream,
+pub(crate) struct Patient<S> {
+    socket: S,
     patience: Duration,
     /// Since a write that is waiting began to.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
-impl Patient {
-    pub fn new(socket: TcpStream, patience: Duration) -> Self {
+impl<S> Patient<S> {
+    pub fn new(socket: S, patience: Duration) -> Self {
         Self {
             socket,
             patience,
@@ -32,7 +33,7 @@ impl Patient {
     }
 
     /// The socket, if nothing that was to be written is still waiting.
-    pub fn into_idle(self) -> Option<TcpStream> {
+    pub fn into_idle(self) -> Option<S> {
         self.waiting.is_none().then_some(self.socket)
     }
 
@@ -54,7 +55,7 @@ impl Patient {
     }
 }
 
-impl AsyncRead for Patient {
+impl<S: Stream> AsyncRead for Patient<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         task: &mut Context<'_>,
@@ -64,7 +65,7 @@ impl AsyncRead for Patient {
     }
 }
 
-impl AsyncWrite for Patient {
+impl<S: Stream> AsyncWrite for Patient<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         task: &mut Context<'_>,
@@ -88,17 +89,22 @@ impl AsyncWrite for Patient {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(task)
+        let polled = Pin::new(&mut self.socket).poll_flush(task);
+        self.check(task, polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(task)
+        let polled = Pin::new(&mut self.socket).poll_shutdown(task);
+        self.check(task, polled)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::{io::AsyncWriteExt, net::TcpListener};
+    use tokio::{
+        io::AsyncWriteExt,
+        net::{TcpListener, TcpStream},
+    };
 
     use super::*;
 

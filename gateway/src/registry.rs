@@ -11,10 +11,14 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::Instant,
+};
 
 use crate::{
     error::ApiError,
+    lease::Lease,
     mailbox::{End, Mailbox},
     metrics::Metrics,
     sse::Event,
@@ -97,7 +101,7 @@ impl Registry {
     }
 
     /// Takes in a stream; it leaves when what is returned is dropped.
-    pub fn open(self: &Arc<Self>, user: &str) -> Result<Open, ApiError> {
+    pub fn open(self: &Arc<Self>, user: &str, lease: Lease) -> Result<Open, ApiError> {
         let mut inner = self.inner.lock();
         if inner.ending {
             return Err(ApiError::core_away());
@@ -115,7 +119,7 @@ impl Registry {
             return Err(ApiError::too_many_streams(self.limits.streams_per_user));
         }
         // Behind from the start: whatever came before its first catch-up is in the store.
-        let mailbox = Arc::new(Mailbox::default());
+        let mailbox = Arc::new(Mailbox::new(lease));
         mailbox.set_behind();
         entry.mailboxes.push(mailbox.clone());
         let is_first = entry.mailboxes.len() == 1;
@@ -133,6 +137,25 @@ impl Registry {
             user: name,
             mailbox,
         })
+    }
+
+    /// Has a user's streams go on until then: the one of this name, or all of them, as far as they
+    /// were opened with a token of `holder`'s. How many.
+    pub fn renew(
+        &self,
+        user: &str,
+        stream: Option<u64>,
+        holder: &str,
+        until: Option<Instant>,
+    ) -> usize {
+        let inner = self.inner.lock();
+        let mailboxes = inner.users.get(user).into_iter();
+        mailboxes
+            .flat_map(|user| &user.mailboxes)
+            .map(|mailbox| &mailbox.lease)
+            .filter(|lease| stream.is_none_or(|id| lease.id() == id))
+            .filter(|lease| lease.renew(user, holder, until))
+            .count()
     }
 
     /// An entry for its audience.

@@ -122,6 +122,10 @@ fn router(context: &Arc<Context>) -> Router {
             "/api/clients/{client}/notifications/stream",
             get(stream::open),
         )
+        .route(
+            "/api/clients/{client}/notifications/stream/token",
+            put(stream::renew),
+        )
         .route("/api/clients/{client}/notifications", get(api::list))
         .route(
             "/api/clients/{client}/notifications/read",
@@ -172,6 +176,7 @@ fn cors(origins: &[String]) -> Result<CorsLayer, ServeError> {
         .expose_headers([
             header::RETRY_AFTER,
             HeaderName::from_static("mercurio-heartbeat"),
+            stream::STREAM_ID,
             REQUEST_ID,
         ])
         .max_age(Duration::from_secs(3600));

@@ -3,12 +3,17 @@
 use std::time::Duration;
 
 use mercurio_auth::Issuer;
+use mercurio_net::{Dial, ServerTls};
 
 /// The gateway's settings, with their defaults.
 #[derive(Clone, Debug)]
 pub struct GatewaySettings {
     /// The cores, of which one at a time is the gateway's. Default `http://127.0.0.1:50051`.
     pub core_urls: Vec<String>,
+    /// How they are reached. Default: over TCP, without TLS.
+    pub dial: Dial,
+    /// The listener's certificate, for HTTP/2 and HTTP/1.1. Default: none, HTTP/1.1 alone.
+    pub tls: Option<ServerTls>,
     /// Origins whose pages may call; `*` is any, without cookies. Default: none.
     pub cors_origins: Vec<String>,
     /// The cookie that may carry a token. Default `mercurio_token`.
@@ -49,6 +54,8 @@ impl Default for GatewaySettings {
     fn default() -> Self {
         Self {
             core_urls: vec!["http://127.0.0.1:50051".into()],
+            dial: Dial::Tcp(None),
+            tls: None,
             cors_origins: Vec::new(),
             cookie_name: "mercurio_token".into(),
             streams_max: 100_000,

@@ -1,14 +1,16 @@
-//! `GET …/notifications/stream`: opens a browser's stream.
+//! `GET …/notifications/stream`: opens a browser's stream; and what keeps it open.
 
 use std::{sync::Arc, time::Duration};
 
 use axum::{
+    Json,
     extract::State,
     http::HeaderMap,
     response::{IntoResponse, Response},
 };
-use http::{HeaderName, HeaderValue, header};
-use tokio::time::{Instant, timeout};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::{
     Context,
@@ -16,10 +18,14 @@ use crate::{
     catch_up::{self, Reader},
     error::ApiError,
     feed::{Feed, Handover},
+    lease::Lease,
     query::{FILTERS_MAX, Filters, Query, number},
     server::RequestId,
     sse,
 };
+
+/// The head that names the stream, for its renewal.
+pub(crate) const STREAM_ID: HeaderName = HeaderName::from_static("mercurio-stream");
 
 /// How long a new stream's head waits for the rest of its first page.
 const FIRST_PAGE: Duration = Duration::from_millis(50);
@@ -40,20 +46,18 @@ pub(crate) async fn open(
         return Err(ApiError::field("topic", &count, &allowed));
     }
     let after = resume_from(&headers, &query)?;
-    let expires_at = client.caller.expires_at().map(|at| {
-        let left = at.duration_since(std::time::SystemTime::now());
-        Instant::now() + left.unwrap_or_default()
-    });
+    let lease = Lease::new(&client.id, client.caller.user(), client.caller.until());
+    let stream = HeaderValue::from_str(&format!("{:016x}", lease.id()));
     let filters = Filters::new(&topics);
     let reader = Arc::new(Reader {
-        place: context.registry.open(&client.id)?,
+        place: context.registry.open(&client.id, lease)?,
         topics,
         request_id: request_id.0.into(),
         context: context.clone(),
     });
     // Nothing is promised before the core has answered: until then a refusal can be a plain one.
     let (opened, mut reading) = catch_up::first(reader.clone(), after).await?;
-    let mut feed = Feed::new(reader, filters, after, expires_at);
+    let mut feed = Feed::new(reader, filters, after);
     feed.say(sse::retry(context.settings.retry));
     opened.into_iter().for_each(|opened| feed.say(opened));
     // What is there already goes out with the head.
@@ -81,8 +85,41 @@ pub(crate) async fn open(
         ),
     ];
     let mut response = head.into_response();
+    // Hexadecimal digits are a header's value.
+    if let Ok(stream) = stream {
+        response.headers_mut().insert(STREAM_ID, stream);
+    }
     response.extensions_mut().insert(Handover::new(feed));
     Ok(response)
+}
+
+/// `PUT /api/clients/{clientID}/notifications/stream/token?stream={id}`: the token of this request
+/// keeps the stream open from now on, or without an id all of the client's that are open here.
+pub(crate) async fn renew(
+    State(context): State<Arc<Context>>,
+    client: Client,
+    uri: axum::http::Uri,
+) -> Result<Json<Value>, ApiError> {
+    let given = Query::new(uri.query());
+    let parse = |id: &str| {
+        let digits = id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let parsed = u64::from_str_radix(id, 16).ok().filter(|_| digits);
+        parsed.ok_or_else(|| ApiError::field("stream", id, "what the head mercurio-stream says"))
+    };
+    let id = given.one("stream")?.map(parse).transpose()?;
+    let caller = &client.caller;
+    let renewed = context
+        .registry
+        .renew(&client.id, id, caller.user(), caller.until());
+    if renewed == 0 {
+        let message = "no such stream of this token's user is open here; open one where it was";
+        return Err(ApiError::new(
+            StatusCode::NOT_FOUND,
+            "stream-not-found",
+            message,
+        ));
+    }
+    Ok(Json(json!({ "status": "renewed", "streams": renewed })))
 }
 
 /// Where the reader stands: the header that browsers send, or the parameter.

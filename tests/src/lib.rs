@@ -42,6 +42,8 @@
 //! | [`mount`] | file systems to fill up, or to cut the power of |
 //! | [`browser`] | pages of a real Chromium or Firefox |
 //! | [`tokens`] | tokens made from claims, good and bad |
+//! | [`certs`] | certificates, made by openssl |
+//! | [`jwks`] | sets of keys, and who publishes them |
 //! | [`tools`] | grpcurl, node, chromium; the lock of heavy tests |
 //! | [`wait`] | [`within`](wait::within) and [`eventually`](wait::eventually) |
 //! | [`binary`] | where the binary under test is: `MERCURIO_BIN`, or built |
@@ -57,11 +59,13 @@
 
 pub mod binary;
 pub mod browser;
+pub mod certs;
 pub mod curl;
 pub mod engine;
 pub mod front;
 pub mod grpc;
 pub mod http;
+pub mod jwks;
 pub mod ledger;
 pub mod link;
 pub mod mount;

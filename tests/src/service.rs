@@ -179,6 +179,12 @@ impl Setup {
         self
     }
 
+    /// Has HTTP listen on every address of this host, on any port.
+    pub fn everywhere(mut self) -> Setup {
+        self.addresses.http = Some(SocketAddr::from(([0, 0, 0, 0], 0)));
+        self
+    }
+
     /// The HTTP address it was given.
     pub fn http_address(&self) -> SocketAddr {
         self.addresses.http.expect("this process serves HTTP")

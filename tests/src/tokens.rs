@@ -98,3 +98,21 @@ pub fn epoch() -> i64 {
         .expect("after 1970");
     i64::try_from(since.as_secs()).expect("seconds that fit")
 }
+
+/// Base64 for URLs, without padding.
+pub fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut out = String::new();
+    for chunk in bytes.chunks(3) {
+        let b = [
+            chunk[0],
+            *chunk.get(1).unwrap_or(&0),
+            *chunk.get(2).unwrap_or(&0),
+        ];
+        let n = u32::from(b[0]) << 16 | u32::from(b[1]) << 8 | u32::from(b[2]);
+        for place in 0..=chunk.len() {
+            out.push(char::from(ALPHABET[(n >> (18 - 6 * place) & 63) as usize]));
+        }
+    }
+    out
+}

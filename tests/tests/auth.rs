@@ -5,7 +5,7 @@ use jsonwebtoken::{Algorithm, EncodingKey};
 use mercurio_tests::{
     grpc::channel,
     prelude::*,
-    tokens::{ANY, PUBLISH, Secret, epoch, sign},
+    tokens::{ANY, PUBLISH, Secret, base64, epoch, sign},
 };
 use serde_json::json;
 use tonic::Code;
@@ -57,23 +57,6 @@ fn check_secrecy(said: &str, authorization: Option<&str>) {
     for part in token.split('.').filter(|part| part.len() > 8) {
         assert!(!said.contains(part), "the token is repeated: {said}");
     }
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut out = String::new();
-    for chunk in bytes.chunks(3) {
-        let b = [
-            chunk[0],
-            *chunk.get(1).unwrap_or(&0),
-            *chunk.get(2).unwrap_or(&0),
-        ];
-        let n = u32::from(b[0]) << 16 | u32::from(b[1]) << 8 | u32::from(b[2]);
-        for place in 0..=chunk.len() {
-            out.push(char::from(ALPHABET[(n >> (18 - 6 * place) & 63) as usize]));
-        }
-    }
-    out
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -76,7 +76,10 @@ async fn answers_errors_and_streams_carry_the_headers() {
     assert_eq!(stream.open.header(allowed), Some(PAGE));
     // A page can read when to come again, and when a quiet stream is a dead one.
     let exposed = stream.open.header("access-control-expose-headers");
-    assert_eq!(exposed, Some("retry-after,mercurio-heartbeat,x-request-id"));
+    assert_eq!(
+        exposed,
+        Some("retry-after,mercurio-heartbeat,mercurio-stream,x-request-id")
+    );
     assert_eq!(stream.open.header("mercurio-heartbeat"), Some("15000"));
     let stranger = Request::get("/api/clients/me/notifications").bearer(&token);
     let answer = stranger

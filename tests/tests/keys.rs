@@ -1,9 +1,9 @@
 //! Closed by default, and public keys: RSA, EC and Ed25519 from PEM files.
 
-use std::{fs, path::Path, process::Command};
+use std::fs;
 
 use jsonwebtoken::{Algorithm, EncodingKey};
-use mercurio_tests::{prelude::*, tokens::epoch};
+use mercurio_tests::{certs::openssl, prelude::*, tokens::epoch};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -40,19 +40,6 @@ async fn all_that_is_wrong_is_said_at_once() {
             assert!(said.contains(flag), "{flag} is not named: {said}");
         }
     }
-}
-
-fn openssl(directory: &Path, args: &str) {
-    let output = Command::new("openssl")
-        .args(args.split(' '))
-        .current_dir(directory)
-        .output();
-    let output = output.expect("run openssl");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -194,12 +194,13 @@ async fn the_head_frames_the_body_as_the_version_can() {
         "content-type",
         "date",
         "mercurio-heartbeat",
+        "mercurio-stream",
         "x-accel-buffering",
         "x-request-id",
     ];
     let (names, body) = raw(&service, "1.1", "the first one").await;
     let mut chunked = always.to_vec();
-    chunked.insert(5, "transfer-encoding");
+    chunked.insert(6, "transfer-encoding");
     assert_eq!(names, chunked);
     assert!(body.starts_with("c\r\nretry: 3000\n\r\n"), "{body}");
     // What nginx speaks to its upstreams by default.

@@ -1,7 +1,7 @@
 //! Whatever comes in, what comes out is a verdict.
 
 use jsonwebtoken::{Algorithm, EncodingKey};
-use mercurio_auth::{ClaimRules, SigningKey, Verifier, VerifyingKey};
+use mercurio_auth::{ClaimRules, KeySet, SigningKey, Verifier, VerifyingKey};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -117,6 +117,23 @@ proptest! {
             let _ = SigningKey::from_pem(&file);
             let _ = VerifyingKey::from_pem(&file[..at]);
         }
+    }
+
+    #[test]
+    fn on_any_set_of_keys(
+        json in any_json(),
+        kind in 0..4_usize,
+        parts in vec("[A-Za-z0-9_-]{0,400}", 4),
+        alg in "(RS256|ES256|ES384|EdDSA|HS256|none|x)?",
+    ) {
+        let _ = KeySet::parse(json.to_string().as_bytes());
+        let (kty, crv) = [("RSA", ""), ("EC", "P-256"), ("EC", "P-384"), ("OKP", "Ed25519")][kind];
+        let [n, e, x, y] = [0, 1, 2, 3].map(|part| parts[part].as_str());
+        let mut key = json!({ "kty": kty, "crv": crv, "n": n, "e": e, "x": x, "y": y });
+        if !alg.is_empty() {
+            key["alg"] = json!(alg);
+        }
+        let _ = KeySet::parse(json!({ "keys": [key, json] }).to_string().as_bytes());
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use mercurio_auth::{Issuer, SCOPE_ANY, SCOPE_PUBLISH};
+use mercurio_net::Dial;
 use mercurio_proto::v1::notification_service_client::NotificationServiceClient;
 use tonic::{
     Request, Status,
@@ -16,7 +17,11 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::{error::Failure, server::keys, settings::Settings};
+use crate::{
+    error::Failure,
+    server::{keys, tls},
+    settings::Settings,
+};
 
 /// A client that shows its token with each call.
 pub type Client = NotificationServiceClient<InterceptedService<Channel, Bearer>>;
@@ -37,6 +42,7 @@ pub fn run(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Fai
 /// Connects to the first core that answers.
 pub async fn connect(settings: &Settings) -> Result<Client, Failure> {
     let bearer = Bearer::new(&token(settings, &[SCOPE_ANY, SCOPE_PUBLISH])?)?;
+    let dial = Dial::Tcp(tls::client(settings)?);
     let mut last = Failure::Usage("--core-url: none is given".into());
     for url in settings.texts("core-url") {
         let endpoint = Endpoint::from_shared(url.clone())
@@ -44,18 +50,27 @@ pub async fn connect(settings: &Settings) -> Result<Client, Failure> {
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEPALIVE)
             .keep_alive_timeout(KEEPALIVE);
-        match endpoint.connect().await {
+        match endpoint.connect_with_connector(dial.clone()).await {
             Ok(channel) => {
                 let client = NotificationServiceClient::with_interceptor(channel, bearer);
                 return Ok(client.max_decoding_message_size(MESSAGE_MAX));
             }
-            Err(_) => {
-                let message = format!("no core answers at {url}");
+            Err(error) => {
+                let message = format!("no core answers at {url}: {}", cause(&error));
                 last = Status::unavailable(message).into();
             }
         }
     }
     Err(last)
+}
+
+/// The innermost reason: what is around it says only that there was an error.
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
 
 /// The token to call with: given, or made with these scopes from the secret, or from the key of

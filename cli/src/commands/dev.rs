@@ -7,7 +7,7 @@ use mercurio_auth::{Issuer, SCOPE_PUBLISH};
 use super::client;
 use crate::{
     error::Failure,
-    server::{self, Addresses, keys},
+    server::{self, Addresses, keys, tls::Doors},
     settings::{Command, Settings},
 };
 
@@ -28,7 +28,8 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
     // there. Whoever reads the terminal has that key anyway.
     let has_page = has_own_key(settings);
     keys.demo = has_page.then(|| issuer.clone());
-    server::run(Command::Dev, settings, keys, |addresses| {
+    let doors = Doors::default();
+    server::run(Command::Dev, settings, keys, doors, |addresses| {
         client::print(&banner(addresses, has_page, [&publisher, &alice, &bob]))?;
         Ok(())
     })

@@ -6,17 +6,23 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
+use http::Uri;
 use mercurio_auth::{
-    ClaimRules, Issuer, KeyError, ServiceTokens, SigningKey, Verifier, VerifyingKey,
+    ClaimRules, Issuer, KeyError, KeySource, ServiceTokens, SigningKey, Verifier, VerifyingKey,
 };
+use mercurio_net::{ClientFiles, ClientTls, Dial, HTTP1, LoadError};
 
+use super::jwks::Jwks;
 use crate::{
     error::Failure,
     settings::{Problem, Problems, Settings},
 };
 
+/// The settings that give keys which verify and don't sign.
+const PUBLIC: [&str; 3] = ["jwt-public-key-file", "jwt-jwks-file", "jwt-jwks-url"];
 /// The key that `dev` makes for itself, in the data directory.
 const DEV_KEY: &str = "dev-key";
 const KEY_BYTES: usize = 32;
@@ -26,6 +32,8 @@ pub struct Keys {
     pub verifier: Arc<Verifier>,
     /// Also takes the tokens that this process makes for itself.
     pub core_verifier: Arc<Verifier>,
+    /// Sets of keys that change meanwhile; the verifiers have them too.
+    pub sets: Vec<Arc<Jwks>>,
     /// What a gateway in this process shows the core.
     pub internal: ServiceTokens,
     /// What a gateway alone shows the core; `None`: there is nothing to sign with.
@@ -58,12 +66,13 @@ impl Keys {
         let rules = wrong.note(rules(settings))?.unwrap_or_default();
         let mut secrets = wrong.note(secrets(settings))?;
         if secrets.as_ref().is_some_and(Vec::is_empty)
-            && settings.path("jwt-public-key-file").is_none()
+            && PUBLIC.iter().all(|public| settings.is_unset(public))
         {
             if is_dev {
                 secrets = Some(vec![dev_key(&dev_key_path(settings), true)?]);
             } else {
-                let gives = "--jwt-secret-file, --jwt-secret or --jwt-public-key-file";
+                let gives = "--jwt-secret-file, --jwt-secret, --jwt-public-key-file, \
+                    --jwt-jwks-file or --jwt-jwks-url";
                 wrong.note::<()>(Err(no_key(gives)))?;
             }
         }
@@ -76,6 +85,7 @@ impl Keys {
         for path in settings.paths("jwt-public-key-file") {
             keys.extend(wrong.note(public_key(path))?);
         }
+        let sets = wrong.note(sets(settings))?.unwrap_or_default();
         let mut token = |setting| {
             let token = settings.path(setting).map(|path| token_of(setting, path));
             Ok::<_, Failure>(wrong.note(token.transpose())?.flatten())
@@ -108,12 +118,17 @@ impl Keys {
             (None, None) => None,
         };
         let internal: Vec<u8> = random()?;
-        let verifier = Verifier::new(keys.clone(), rules.clone());
+        let sources = || {
+            let sets = sets.iter();
+            sets.map(|set| set.clone() as Arc<dyn KeySource>).collect()
+        };
+        let verifier = Verifier::new(keys.clone(), rules.clone()).with_sources(sources());
         keys.push(VerifyingKey::from_secret(&internal).map_err(secret_refused)?);
         Ok(Self {
             verifier: Arc::new(verifier),
             internal: issued(&internal)?,
-            core_verifier: Arc::new(Verifier::new(keys, rules)),
+            core_verifier: Arc::new(Verifier::new(keys, rules).with_sources(sources())),
+            sets,
             service,
             peers,
             demo: None,
@@ -155,6 +170,34 @@ fn public_key(path: &Path) -> Result<VerifyingKey, Failure> {
     VerifyingKey::from_pem(&pem).map_err(|error| {
         Failure::Usage(format!("--jwt-public-key-file {}: {error}", path.display()))
     })
+}
+
+/// Sets of keys; one from an address is empty until it is asked.
+fn sets(settings: &Settings) -> Result<Vec<Arc<Jwks>>, Failure> {
+    let refused = |setting: &str| {
+        let setting = setting.to_owned();
+        move |error: LoadError| Failure::Usage(format!("--{setting} {error}"))
+    };
+    let mut sets = Vec::new();
+    if let Some(path) = settings.path("jwt-jwks-file") {
+        sets.push(Jwks::file(path).map_err(refused("jwt-jwks-file"))?);
+    }
+    let ca = settings.path("jwt-jwks-ca").map(Into::into);
+    // The table has checked it.
+    let url = settings.text("jwt-jwks-url").map(str::parse::<Uri>);
+    if let Some(Ok(url)) = url {
+        let tls = match url.scheme_str() {
+            Some("https") => {
+                let tls = ClientTls::load(ClientFiles { ca, own: None }, HTTP1);
+                Some(tls.map_err(refused("jwt-jwks-ca"))?)
+            }
+            _ => None,
+        };
+        let every = settings.duration("jwt-jwks-refresh");
+        let every = every.unwrap_or(Duration::from_secs(300));
+        sets.push(Jwks::url(url, Dial::Tcp(tls), every));
+    }
+    Ok(sets.into_iter().map(Arc::new).collect())
 }
 
 fn token_of(setting: &str, path: &Path) -> Result<String, Failure> {

@@ -2,16 +2,20 @@
 //! drained at a signal.
 
 mod admin;
+mod jwks;
 pub mod keys;
+mod listen;
 pub mod parts;
+pub mod tls;
 
 use std::{net::SocketAddr, time::Duration};
 
-use mercurio_core::Core;
-use mercurio_gateway::Gateway;
+use futures_util::future::join_all;
+use mercurio_core::{Core, Door};
+use mercurio_gateway::{Gateway, GatewaySettings};
+use mercurio_net::{Dial, keep_current};
 use prometheus_client::registry::Registry;
 use tokio::{
-    net::{TcpListener, TcpSocket, lookup_host},
     signal::unix::{Signal, SignalKind, signal},
     time::timeout,
 };
@@ -23,9 +27,11 @@ use crate::{
     settings::{Command, Settings},
 };
 use keys::Keys;
+use listen::{Bound, reachable};
+use tls::Doors;
 
-/// Connections that may wait to be accepted.
-const BACKLOG: u32 = 8192;
+/// How often certificates on disk are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Threads for calls that block: reads of the store.
 const BLOCKING_THREADS: usize = 32;
 
@@ -57,6 +63,7 @@ pub fn run(
     command: Command,
     settings: &Settings,
     keys: Keys,
+    doors: Doors,
     started: impl FnOnce(&Addresses) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -70,7 +77,7 @@ pub fn run(
     let ran = runtime.block_on(async {
         let shutdown = CancellationToken::new();
         let mut signals = Signals::new()?;
-        let served = serve(command, settings, keys, started, shutdown.clone());
+        let served = serve(command, settings, keys, doors, started, shutdown.clone());
         tokio::pin!(served);
         let signal = tokio::select! {
             served = &mut served => return served,
@@ -102,6 +109,7 @@ async fn serve(
     command: Command,
     settings: &Settings,
     keys: Keys,
+    doors: Doors,
     started: impl FnOnce(&Addresses) -> Result<(), Failure>,
     shutdown: CancellationToken,
 ) -> Result<(), Failure> {
@@ -110,17 +118,23 @@ async fn serve(
         settings,
         addresses: &mut addresses,
     };
-    let admin = bound.bind("admin-addr").await?;
+    let admin = bound.bind("admin-addr", false).await?;
     let grpc = if command.has_core() {
-        Some(bound.bind("grpc-addr").await?)
+        Some(bound.bind("grpc-addr", doors.grpc.is_some()).await?)
     } else {
         None
     };
     let http = if command.has_gateway() {
-        Some(bound.bind("http-addr").await?)
+        Some(bound.bind("http-addr", doors.http.is_some()).await?)
     } else {
         None
     };
+    for set in &keys.sets {
+        tokio::select! {
+            started = set.start() => started?,
+            () = shutdown.cancelled() => return Ok(()),
+        }
+    }
     let mut registry = Registry::default();
     let core = match command.has_core() {
         true => {
@@ -136,16 +150,28 @@ async fn serve(
         }
         false => None,
     };
+    let mut looks = doors.looks();
+    looks.extend(keys.sets.iter().filter_map(|set| set.look()));
+    // A gateway beside its core needs no listener to reach it by.
+    let (pipe, pipes) = mercurio_net::pipe();
     let gateway = match (http, addresses.grpc) {
         (Some(listener), local) => {
-            let (urls, tokens) = match local {
+            let (urls, dial, tokens) = match local {
                 Some(grpc) => (
                     vec![format!("http://{}", reachable(grpc))],
+                    pipe,
                     keys.internal.clone(),
                 ),
-                None => (settings.texts("core-url"), service_tokens(&keys)?),
+                None => {
+                    let dial = Dial::Tcp(doors.to_core);
+                    (settings.texts("core-url"), dial, service_tokens(&keys)?)
+                }
             };
-            let settings = parts::gateway(settings, urls, keys.demo.clone());
+            let settings = GatewaySettings {
+                dial,
+                tls: doors.http,
+                ..parts::gateway(settings, urls, keys.demo.clone())
+            };
             let gateway = Gateway::new(settings, keys.verifier.clone(), tokens, &mut registry)
                 .map_err(|error| Failure::Usage(error.to_string()))?;
             Some((gateway, listener))
@@ -174,7 +200,12 @@ async fn serve(
         match (core, grpc) {
             (Some(core), Some(listener)) => mercurio_core::serve(
                 core,
-                listener,
+                Door {
+                    listener,
+                    tls: doors.grpc,
+                    clients: doors.clients,
+                    pipes: Some(pipes),
+                },
                 keys.core_verifier.clone(),
                 core_ends.clone(),
             )
@@ -193,7 +224,14 @@ async fn serve(
         }
         core_ends.cancel();
     };
-    let (served, ()) = tokio::join!(core, gateway);
+    let served = async { tokio::join!(core, gateway).0 };
+    let served = tokio::select! {
+        served = served => served,
+        () = keep_current(looks, LOOK_EVERY) => Ok(()),
+        _ = join_all(keys.sets.iter().map(|set| set.keep_current())), if !keys.sets.is_empty() => {
+            Ok(())
+        }
+    };
     admin_ends.cancel();
     let _ = admin.await;
     served
@@ -208,59 +246,6 @@ fn service_tokens(keys: &Keys) -> Result<mercurio_auth::ServiceTokens, Failure> 
                 .into(),
         )
     })
-}
-
-/// Where this process reaches a listener of its own: not every address to listen on is one to
-/// connect to.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        match address {
-            SocketAddr::V4(_) => address.set_ip(std::net::Ipv4Addr::LOCALHOST.into()),
-            SocketAddr::V6(_) => address.set_ip(std::net::Ipv6Addr::LOCALHOST.into()),
-        }
-    }
-    address
-}
-
-struct Bound<'a> {
-    settings: &'a Settings,
-    addresses: &'a mut Addresses,
-}
-
-impl Bound<'_> {
-    async fn bind(&mut self, setting: &str) -> Result<TcpListener, Failure> {
-        let given = self.settings.text(setting).unwrap_or_default();
-        let refused =
-            |error: std::io::Error| Failure::other(format!("--{setting} {given}: {error}"));
-        let listener = bind(given).await.map_err(refused)?;
-        let address = listener.local_addr().map_err(refused)?;
-        if !address.ip().is_loopback() {
-            tracing::warn!(%address, "--{setting} listens beyond this machine, without TLS");
-        }
-        let place = match setting {
-            "grpc-addr" => &mut self.addresses.grpc,
-            "http-addr" => &mut self.addresses.http,
-            _ => &mut self.addresses.admin,
-        };
-        *place = Some(address);
-        Ok(listener)
-    }
-}
-
-async fn bind(given: &str) -> std::io::Result<TcpListener> {
-    let mut last = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
-    for address in lookup_host(given).await? {
-        let socket = match address {
-            SocketAddr::V4(_) => TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => TcpSocket::new_v6()?,
-        };
-        socket.set_reuseaddr(true)?;
-        match socket.bind(address).and_then(|()| socket.listen(BACKLOG)) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 /// SIGTERM and SIGINT.

@@ -35,8 +35,10 @@ pub enum Kind {
     },
     /// One of these.
     Choice(&'static [&'static str]),
-    /// `http://HOST[:PORT]`.
+    /// `http(s)://HOST[:PORT]`.
     CoreUrl,
+    /// `https://HOST[:PORT]/PATH`; `http` only to this machine.
+    KeysUrl,
     /// Where a NATS or RabbitMQ server is, without a user or password.
     LogUrl,
     /// Letters, digits, `-` and `_`.
@@ -90,7 +92,14 @@ impl Kind {
             }
             Self::Number { min, max } => format!("a whole number from {min} to {max}"),
             Self::Choice(choices) => choices.join(" or "),
-            Self::CoreUrl => "http://HOST:PORT without a path, as in http://127.0.0.1:50051".to_owned(),
+            Self::CoreUrl => {
+                "http://HOST:PORT or https://HOST:PORT without a path, as in http://127.0.0.1:50051"
+                    .to_owned()
+            }
+            Self::KeysUrl => {
+                "https://HOST/PATH without a user, or http:// to this machine, as in https://id.example.org/jwks.json"
+                    .to_owned()
+            }
             Self::LogUrl => "nats://, tls://, amqp:// or amqps:// and HOST:PORT, as in nats://127.0.0.1:4222, without a user or password (--log-user, MERCURIO_LOG_PASSWORD)".to_owned(),
             Self::Name => "1 to 64 letters, digits, - or _".to_owned(),
             Self::Origin => {
@@ -138,7 +147,10 @@ impl Kind {
             Self::Choice(choices) => choices
                 .contains(&text)
                 .then(|| Value::Text(text.to_owned())),
-            Self::CoreUrl => is_origin(text, &["http"]).then(|| Value::Text(text.to_owned())),
+            Self::CoreUrl => {
+                is_origin(text, &["http", "https"]).then(|| Value::Text(text.to_owned()))
+            }
+            Self::KeysUrl => is_keys_url(text).then(|| Value::Text(text.to_owned())),
             Self::LogUrl => is_log_url(text).then(|| Value::Text(text.to_owned())),
             Self::Name => {
                 let fits = (1..=64).contains(&text.len())
@@ -208,6 +220,23 @@ fn is_origin(text: &str, schemes: &[&str]) -> bool {
     has_host && scheme_fits && ends_there
 }
 
+/// Whoever can change the keys on their way can make tokens: beyond this machine only TLS will do.
+fn is_keys_url(text: &str) -> bool {
+    let Ok(uri) = text.parse::<Uri>() else {
+        return false;
+    };
+    let is_plain = uri
+        .authority()
+        .is_some_and(|authority| !authority.host().is_empty() && !authority.as_str().contains('@'));
+    let is_here = matches!(uri.host(), Some("localhost" | "127.0.0.1" | "[::1]"));
+    let scheme_fits = match uri.scheme_str() {
+        Some("https") => true,
+        Some("http") => is_here,
+        _ => false,
+    };
+    is_plain && scheme_fits && !text.contains('#')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,6 +258,9 @@ mod tests {
             (Kind::Choice(&["text", "json"]), "json"),
             (Kind::CoreUrl, "http://core.internal:50051"),
             (Kind::CoreUrl, "http://[::1]:50051/"),
+            (Kind::CoreUrl, "https://core.internal"),
+            (Kind::KeysUrl, "https://id.example.org/keys?v=1"),
+            (Kind::KeysUrl, "http://127.0.0.1:8080/jwks.json"),
             (Kind::LogUrl, "nats://127.0.0.1:4222"),
             (Kind::LogUrl, "tls://nats.internal"),
             (Kind::LogUrl, "amqps://rabbit.internal:5671/inbox"),
@@ -264,10 +296,13 @@ mod tests {
             (NUMBER, "+5"),
             (NUMBER, "1e2"),
             (Kind::Choice(&["text", "json"]), "xml"),
-            (Kind::CoreUrl, "https://core:50051"),
+            (Kind::CoreUrl, "ftp://core:50051"),
             (Kind::CoreUrl, "core:50051"),
             (Kind::CoreUrl, "http://user:pw@core:50051"),
             (Kind::CoreUrl, "http://core:50051/v1"),
+            (Kind::KeysUrl, "http://id.example.org/keys"),
+            (Kind::KeysUrl, "https://me:pw@id.example.org/keys"),
+            (Kind::KeysUrl, "/keys"),
             (Kind::LogUrl, "127.0.0.1:4222"),
             (Kind::LogUrl, "http://127.0.0.1:4222"),
             (Kind::LogUrl, "nats://user:pw@nats:4222"),

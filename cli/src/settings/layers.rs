@@ -10,7 +10,7 @@ use clap::ArgMatches;
 
 use super::{
     problem::{Problem, Source, nearest},
-    table::{self, CONFIG, Command, PREFIX, Setting, TABLE},
+    table::{self, CONFIG, Command, PREFIX, Setting},
 };
 
 /// What one layer says of a setting.
@@ -34,7 +34,7 @@ pub fn first<'a>(setting: &Setting, given: &'a All) -> Option<&'a Given> {
 pub fn collect(command: Command, matches: &ArgMatches, problems: &mut Vec<Problem>) -> All {
     let mut all = All::new();
     let used = |setting: &Setting| setting.commands.contains(&command);
-    for setting in TABLE.iter().filter(|setting| used(setting)) {
+    for setting in table::all().filter(|setting| used(setting)) {
         if setting.flag
             && let Some(values) = matches.get_many::<String>(setting.name)
         {
@@ -55,7 +55,7 @@ pub fn collect(command: Command, matches: &ArgMatches, problems: &mut Vec<Proble
         |name| Source::DotEnv(name, None),
         problems,
     );
-    let file = TABLE.iter().find(|setting| setting.name == CONFIG);
+    let file = table::all().find(|setting| setting.name == CONFIG);
     let file = file
         .and_then(|setting| first(setting, &all))
         .and_then(|given| given.texts.first());
@@ -63,11 +63,7 @@ pub fn collect(command: Command, matches: &ArgMatches, problems: &mut Vec<Proble
         config_file(&mut all, &path, problems);
     }
     // A file that several commands share names what only some of them use.
-    all.retain(|name, _| {
-        TABLE
-            .iter()
-            .any(|setting| setting.name == *name && used(setting))
-    });
+    all.retain(|name, _| table::all().any(|setting| setting.name == *name && used(setting)));
     all
 }
 
@@ -84,10 +80,10 @@ fn variables(
     problems: &mut Vec<Problem>,
 ) {
     for (name, value) in variables {
-        let Some(setting) = TABLE.iter().find(|setting| setting.variable() == name) else {
+        let Some(setting) = table::all().find(|setting| setting.variable() == name) else {
             // What all begin with makes none of them nearer.
             let own = name.trim_start_matches(PREFIX);
-            let names: Vec<String> = TABLE.iter().map(Setting::variable).collect();
+            let names: Vec<String> = table::all().map(Setting::variable).collect();
             let owns = names.iter().map(|name| name.trim_start_matches(PREFIX));
             let meant = nearest(own, owns).map(|own| format!("{PREFIX}{own}"));
             problems.push(Problem::unknown(&source(name.clone()), meant.as_deref()));
@@ -178,7 +174,7 @@ fn config_file(all: &mut All, path: &Path, problems: &mut Vec<Problem>) {
         let source = Source::File(path.to_owned(), line, key.clone());
         match table::find(&key).filter(|setting| setting.name != CONFIG) {
             None => {
-                let names = TABLE.iter().map(|setting| setting.name);
+                let names = table::all().map(|setting| setting.name);
                 problems.push(Problem::unknown(&source, nearest(&key, names)));
             }
             Some(setting) => match texts(setting, &value) {

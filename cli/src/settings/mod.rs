@@ -1,6 +1,7 @@
 //! Settings: one table (`table.rs`), read from flags, the environment, `.env`, a file and the
 //! defaults, in that order. All that is wrong is said at once.
 
+mod doors;
 mod kind;
 mod layers;
 mod problem;
@@ -17,7 +18,7 @@ pub use table::Command;
 
 use kind::{Kind, Value};
 use layers::Given;
-use table::{Setting, TABLE};
+use table::Setting;
 
 /// The settings of one command. `Debug` shows no value.
 pub struct Settings(HashMap<&'static str, Vec<Value>>);
@@ -37,7 +38,7 @@ impl Settings {
         let mut problems = Vec::new();
         let given = layers::collect(command, matches, &mut problems);
         let mut values: HashMap<&'static str, Vec<Value>> = HashMap::new();
-        for setting in TABLE {
+        for setting in table::all() {
             let Some(Given { source, texts }) = layers::first(setting, &given) else {
                 continue;
             };
@@ -58,6 +59,11 @@ impl Settings {
         } else {
             Err(Problems(problems))
         }
+    }
+
+    /// Whether nobody has set it, and it has no default.
+    pub fn is_unset(&self, name: &str) -> bool {
+        !self.0.contains_key(name)
     }
 
     /// Text, where it is set.
@@ -128,9 +134,7 @@ impl Settings {
 
 /// Adds the flags of a command's settings to it.
 pub fn flags(command: Command, clap: ClapCommand) -> ClapCommand {
-    let settings = TABLE
-        .iter()
-        .filter(|setting| setting.commands.contains(&command));
+    let settings = table::all().filter(|setting| setting.commands.contains(&command));
     clap.args(settings.filter(|setting| setting.flag).map(flag))
 }
 

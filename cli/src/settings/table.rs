@@ -1,7 +1,7 @@
 //! The one table of settings. Flags, `MERCURIO_…` variables, TOML keys, defaults and help all come
 //! from here; a new setting is a new row.
 
-use super::kind::Kind;
+use super::{doors, kind::Kind};
 
 /// A command of the binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl Command {
     }
 }
 
-const SERVERS: &[Command] = &[Serve, Core, Gateway, Dev];
+pub(super) const SERVERS: &[Command] = &[Serve, Core, Gateway, Dev];
 const CORES: &[Command] = &[Serve, Core, Dev];
 const LOGS: &[Command] = &[Serve, Core, Dev, Migrate];
 const GATEWAYS: &[Command] = &[Serve, Gateway, Dev];
@@ -118,7 +118,7 @@ pub struct Setting {
 }
 
 impl Setting {
-    const fn new(
+    pub(super) const fn new(
         name: &'static str,
         value_name: &'static str,
         kind: Kind,
@@ -138,18 +138,18 @@ impl Setting {
         }
     }
 
-    const fn of(mut self, group: &'static str, commands: &'static [Command]) -> Self {
+    pub(super) const fn of(mut self, group: &'static str, commands: &'static [Command]) -> Self {
         self.group = group;
         self.commands = commands;
         self
     }
 
-    const fn default(mut self, default: &'static str) -> Self {
+    pub(super) const fn default(mut self, default: &'static str) -> Self {
         self.default = Some(default);
         self
     }
 
-    const fn repeatable(mut self) -> Self {
+    pub(super) const fn repeatable(mut self) -> Self {
         self.repeatable = true;
         self
     }
@@ -177,13 +177,13 @@ pub const PREFIX: &str = "MERCURIO_";
 /// The setting of this name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Setting> {
-    TABLE.iter().find(|setting| setting.name == name)
+    all().find(|setting| setting.name == name)
 }
 
 /// Where its listeners are.
 const ADDRESSES: &str = "Addresses";
 /// Who may do what.
-const KEYS: &str = "Keys and tokens";
+pub(super) const KEYS: &str = "Keys and tokens";
 /// What is kept, and where.
 const STORE: &str = "Store and retention";
 /// The log that cores share.
@@ -200,7 +200,11 @@ const TIB: u64 = 1 << 40;
 const MIB: u64 = 1 << 20;
 
 /// Every setting there is.
-pub static TABLE: &[Setting] = &[
+pub fn all() -> impl Iterator<Item = &'static Setting> {
+    ROWS.iter().chain(doors::ROWS)
+}
+
+static ROWS: &[Setting] = &[
     Setting::new("grpc-addr", "HOST:PORT", Kind::Address, "Where the core serves gRPC; port 0: any free one")
         .of(ADDRESSES, CORES)
         .default("127.0.0.1:50051"),
@@ -210,7 +214,7 @@ pub static TABLE: &[Setting] = &[
     Setting::new("admin-addr", "HOST:PORT", Kind::Address, "Where /metrics, /healthz and /readyz are served; port 0: any free one")
         .of(ADDRESSES, SERVERS)
         .default("127.0.0.1:9464"),
-    Setting::new("core-url", "URL", Kind::CoreUrl, "Where a core is. Several: a gateway keeps to one, drawn at random, and goes to another when that one fails; other commands try them in turn")
+    Setting::new("core-url", "URL", Kind::CoreUrl, "Where a core is, http:// or https://. Several: a gateway keeps to one, drawn at random, and goes to another when that one fails; other commands try them in turn")
         .of(ADDRESSES, CALLERS)
         .default("http://127.0.0.1:50051")
         .repeatable(),

@@ -7,7 +7,7 @@ use super::{
     kind::{Kind, Value},
     layers::{All, Given, first},
     problem::{Problem, Problems, Source},
-    table::{self, Command, PREFIX, Setting, TABLE},
+    table::{self, Command, PREFIX, Setting},
 };
 
 fn setting(name: &str) -> &'static Setting {
@@ -29,7 +29,7 @@ fn sources() -> [Source; 5] {
 fn a_name_is_one_setting_in_kebab_case_and_its_variable_is_its_own() {
     let mut names = BTreeSet::new();
     let mut variables = BTreeSet::new();
-    for setting in TABLE {
+    for setting in table::all() {
         let name = setting.name;
         assert!(names.insert(name), "{name} twice");
         assert!(variables.insert(setting.variable()), "{name}");
@@ -48,7 +48,7 @@ fn a_name_is_one_setting_in_kebab_case_and_its_variable_is_its_own() {
 
 #[test]
 fn every_default_is_allowed() {
-    for setting in TABLE {
+    for setting in table::all() {
         if let Some(default) = setting.default {
             assert!(
                 setting.kind.read(default).is_some(),
@@ -64,7 +64,7 @@ fn every_limit_holds_on_both_sides_and_is_named() {
     let mut numbers = 0;
     let mut times = 0;
     let mut texts = 0;
-    for setting in TABLE {
+    for setting in table::all() {
         let (name, kind) = (setting.name, setting.kind);
         let refused = |text: &str| {
             assert!(kind.read(text).is_none(), "{name} = {text}");
@@ -119,7 +119,7 @@ fn every_limit_holds_on_both_sides_and_is_named() {
 
 #[test]
 fn what_is_secret_is_known_to_be_and_never_shown() {
-    for setting in TABLE {
+    for setting in table::all() {
         let holds_one = ["secret", "token", "password"]
             .iter()
             .any(|word| setting.name.split('-').any(|part| part == *word));
@@ -222,7 +222,7 @@ fn a_command_takes_the_flags_of_its_settings_and_no_others() {
     for command in Command::ALL {
         let clap = super::flags(*command, clap::Command::new("x"));
         let flags: BTreeSet<&str> = clap.get_arguments().filter_map(|a| a.get_long()).collect();
-        for setting in TABLE {
+        for setting in table::all() {
             let used = setting.flag && setting.commands.contains(command);
             assert_eq!(
                 flags.contains(setting.name),

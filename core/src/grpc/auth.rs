@@ -1,36 +1,64 @@
 //! Who calls, and what they may. Every call verifies its own token.
 
 use mercurio_auth::{Identity, SCOPE_ADMIN, SCOPE_ANY, SCOPE_PUBLISH, TokenError};
-use tonic::metadata::MetadataMap;
+use mercurio_net::PeerNames;
+use tonic::{Request, metadata::MetadataMap};
 
 use crate::entry::RecipientId;
 
 use super::{Context, status::Refusal};
 
+/// What a call says of who calls.
+pub(super) struct Caller<'a> {
+    metadata: &'a MetadataMap,
+    /// In the certificate of the connection.
+    names: &'a [String],
+}
+
+impl<'a> Caller<'a> {
+    pub fn of<T>(request: &'a Request<T>) -> Self {
+        let names = request.extensions().get::<PeerNames>();
+        Self {
+            metadata: request.metadata(),
+            names: names.map_or(&[], PeerNames::all),
+        }
+    }
+}
+
 impl Context {
-    /// Whose token the call carries.
-    pub(super) fn identify(&self, metadata: &MetadataMap) -> Result<Identity, Refusal> {
-        let token = bearer(metadata).map_err(Refusal::Token)?;
-        self.verifier.verify(token).map_err(Refusal::Token)
+    /// Who calls, by their token; or where there is none, by their certificate.
+    pub(super) async fn identify(&self, caller: Caller<'_>) -> Result<Identity, Refusal> {
+        match bearer(caller.metadata) {
+            Ok(token) => self
+                .verifier
+                .verify_newest(token)
+                .await
+                .map_err(Refusal::Token),
+            Err(TokenError::Missing) => self
+                .clients
+                .identity(caller.names)
+                .ok_or(Refusal::Token(TokenError::Missing)),
+            Err(error) => Err(Refusal::Token(error)),
+        }
     }
 
-    /// Whose token the call carries, if they may publish.
-    pub(super) fn publisher(&self, metadata: &MetadataMap) -> Result<Identity, Refusal> {
-        let identity = self.identify(metadata)?;
+    /// Who calls, if they may publish.
+    pub(super) async fn publisher(&self, caller: Caller<'_>) -> Result<Identity, Refusal> {
+        let identity = self.identify(caller).await?;
         identity
             .may_publish()
             .then_some(identity)
             .ok_or(Refusal::ScopeMissing(SCOPE_PUBLISH))
     }
 
-    /// Whose token the call carries, if they may act for any recipient.
-    pub(super) fn service(&self, metadata: &MetadataMap) -> Result<Identity, Refusal> {
-        self.service_token(bearer(metadata).map_err(Refusal::Token)?)
+    /// Who calls, if they may act for any recipient.
+    pub(super) async fn service(&self, caller: Caller<'_>) -> Result<Identity, Refusal> {
+        as_service(self.identify(caller).await?)
     }
 
-    /// Whose token the call carries, if they may copy everything that is stored.
-    pub(super) fn administrator(&self, metadata: &MetadataMap) -> Result<Identity, Refusal> {
-        let identity = self.identify(metadata)?;
+    /// Who calls, if they may copy everything that is stored.
+    pub(super) async fn administrator(&self, caller: Caller<'_>) -> Result<Identity, Refusal> {
+        let identity = self.identify(caller).await?;
         identity
             .may_administer()
             .then_some(identity)
@@ -38,14 +66,18 @@ impl Context {
     }
 
     /// Whose token this is, if they may act for any recipient.
-    pub(super) fn service_token(&self, token: &str) -> Result<Identity, Refusal> {
-        let identity = self.verifier.verify(token).map_err(Refusal::Token)?;
-        // Nobody's id is empty: only the scope can allow it.
-        identity
-            .may_act_for("")
-            .then_some(identity)
-            .ok_or(Refusal::ScopeMissing(SCOPE_ANY))
+    pub(super) async fn service_token(&self, token: &str) -> Result<Identity, Refusal> {
+        let verified = self.verifier.verify_newest(token).await;
+        as_service(verified.map_err(Refusal::Token)?)
     }
+}
+
+fn as_service(identity: Identity) -> Result<Identity, Refusal> {
+    // Nobody's id is empty: only the scope can allow it.
+    identity
+        .may_act_for("")
+        .then_some(identity)
+        .ok_or(Refusal::ScopeMissing(SCOPE_ANY))
 }
 
 /// Refuses a feed that is neither the caller's own nor opened by the scope.

@@ -13,9 +13,11 @@ use std::{
 };
 
 use futures_util::stream::{self, Stream};
+use mercurio_auth::ClientScopes;
+use mercurio_net::{Accepted, Incoming, PeerNames, ServerTls};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Sleep, sleep},
 };
@@ -32,33 +34,75 @@ const PREFACE_BYTES: usize = 24;
 /// How long accepting rests after an error, such as too many open files.
 const REST: Duration = Duration::from_millis(100);
 
+/// Where connections come in. A listener alone is a plain one.
+pub struct Door {
+    /// From other processes.
+    pub listener: TcpListener,
+    /// The listener's certificate; `None`: it is plain.
+    pub tls: Option<ServerTls>,
+    /// What clients may do without a token, by the names in their certificates.
+    pub clients: ClientScopes,
+    /// From the gateway in this process.
+    pub pipes: Option<Incoming>,
+}
+
+impl From<TcpListener> for Door {
+    fn from(listener: TcpListener) -> Self {
+        Self {
+            listener,
+            tls: None,
+            clients: ClientScopes::default(),
+            pipes: None,
+        }
+    }
+}
+
+impl Door {
+    /// The next connection. Cancelling it loses none.
+    async fn next(&mut self) -> io::Result<Accepted> {
+        let piped = async {
+            match &mut self.pipes {
+                Some(pipes) => pipes.recv().await,
+                None => None,
+            }
+        };
+        tokio::select! {
+            Some(pipe) = piped => Ok(Accepted::pipe(pipe)),
+            accepted = self.listener.accept() => {
+                let (tcp, _peer) = accepted?;
+                if let Err(error) = tcp.set_nodelay(true) {
+                    tracing::debug!(%error, "set TCP_NODELAY");
+                }
+                Ok(Accepted::tcp(tcp, self.tls.as_ref()))
+            }
+        }
+    }
+}
+
 /// Accepts connections for ever, as many at once as the settings allow.
 pub(super) fn accept(
-    listener: TcpListener,
+    door: Door,
     transport: &Transport,
     metrics: Arc<Metrics>,
     cut: CancellationToken,
 ) -> impl Stream<Item = io::Result<Connection>> + use<> {
     let room = Arc::new(Semaphore::new(transport.connections));
     let handshake = transport.handshake_timeout;
-    stream::unfold((listener, room, metrics, cut), move |open| async move {
-        let (listener, room, metrics, cut) = &open;
+    stream::unfold((door, room, metrics, cut), move |mut open| async move {
+        let (door, room, metrics, cut) = &mut open;
         // Never closed.
         let permit = room.clone().acquire_owned().await.ok()?;
-        let tcp = loop {
-            match listener.accept().await {
-                Ok((tcp, _peer)) => break tcp,
+        let io = loop {
+            match door.next().await {
+                Ok(io) => break io,
                 Err(error) => {
                     tracing::warn!(%error, "accept a connection");
                     sleep(REST).await;
                 }
             }
         };
-        if let Err(error) = tcp.set_nodelay(true) {
-            tracing::debug!(%error, "set TCP_NODELAY");
-        }
         let connection = Connection {
-            tcp,
+            io,
             cut: Box::pin(cut.clone().cancelled_owned()),
             silence: Some((Box::pin(sleep(handshake)), PREFACE_BYTES)),
             _permit: permit,
@@ -70,9 +114,9 @@ pub(super) fn accept(
 
 /// A connection that ends when it is cut, or when its client says nothing at the beginning.
 pub(super) struct Connection {
-    tcp: TcpStream,
+    io: Accepted,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// Until when the client must have sent how many more bytes.
+    /// Until when the client must have sent how many more bytes, with TLS behind its handshake.
     silence: Option<(Pin<Box<Sleep>>, usize)>,
     _permit: OwnedSemaphorePermit,
     _shown: Raised,
@@ -99,10 +143,11 @@ impl Connection {
 }
 
 impl Connected for Connection {
-    type ConnectInfo = <TcpStream as Connected>::ConnectInfo;
+    /// Asked for before the handshake, and filled in by it.
+    type ConnectInfo = PeerNames;
 
-    fn connect_info(&self) -> Self::ConnectInfo {
-        self.tcp.connect_info()
+    fn connect_info(&self) -> PeerNames {
+        self.io.names()
     }
 }
 
@@ -114,7 +159,7 @@ impl AsyncRead for Connection {
     ) -> Poll<io::Result<()>> {
         self.check(cx)?;
         let before = buf.filled().len();
-        let polled = Pin::new(&mut self.tcp).poll_read(cx, buf);
+        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
         if let Some((_, missing)) = &mut self.silence {
             *missing = missing.saturating_sub(buf.filled().len() - before);
             if *missing == 0 {
@@ -133,7 +178,7 @@ impl AsyncWrite for Connection {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.check(cx)?;
-        Pin::new(&mut self.tcp).poll_write(cx, buf)
+        Pin::new(&mut self.io).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -142,19 +187,19 @@ impl AsyncWrite for Connection {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.check(cx)?;
-        Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs)
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
+        self.io.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.check(cx)?;
-        Pin::new(&mut self.tcp).poll_flush(cx)
+        Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

@@ -34,7 +34,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mercurio_auth::Verifier;
+use mercurio_auth::{ClientScopes, Verifier};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -49,6 +49,7 @@ use crate::{
     writer::Writer,
 };
 
+pub use incoming::Door;
 pub use server::ServeError;
 pub(crate) use server::serve;
 pub(crate) use snapshots::Held;
@@ -66,6 +67,7 @@ pub(crate) struct Context {
     pub limits: Limits,
     pub transport: Transport,
     pub verifier: Arc<Verifier>,
+    pub clients: ClientScopes,
     pub streams: Streams,
     pub reads: Arc<Semaphore>,
     pub snapshots: Held,

@@ -8,7 +8,13 @@ use tonic::{Request, Response, Status};
 
 use crate::{clock, entry::RecipientId, store::HistoryPage};
 
-use super::{Context, auth::check_feed, convert, page_token, status::Refusal, subscribe, validate};
+use super::{
+    Context,
+    auth::{Caller, check_feed},
+    convert, page_token,
+    status::Refusal,
+    subscribe, validate,
+};
 
 /// `mercurio.v1.NotificationService`.
 pub(super) struct Notifications(pub Arc<Context>);
@@ -35,6 +41,7 @@ impl NotificationService for Notifications {
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let context = &self.0;
         subscribe::open(context, request)
+            .await
             .map(Response::new)
             .map_err(|refusal| context.refuse(refusal))
     }
@@ -76,7 +83,7 @@ impl Context {
         &self,
         request: Request<pb::PublishRequest>,
     ) -> Result<pb::PublishResponse, Refusal> {
-        self.publisher(request.metadata())?;
+        self.publisher(Caller::of(&request)).await?;
         let draft = validate::publish(request.into_inner(), &self.limits)?;
         let outcome = self.writer.publish(draft).await?;
         tracing::debug!(id = outcome.id, duplicate = outcome.duplicate, "published");
@@ -91,7 +98,7 @@ impl Context {
         &self,
         request: Request<pb::ListHistoryRequest>,
     ) -> Result<pb::ListHistoryResponse, Refusal> {
-        let identity = self.identify(request.metadata())?;
+        let identity = self.identify(Caller::of(&request)).await?;
         let (recipient, query) = validate::list_history(request.get_ref(), &self.limits)?;
         check_feed(&identity, &recipient)?;
         let of = recipient.clone();
@@ -105,7 +112,7 @@ impl Context {
         &self,
         request: Request<pb::GetNotificationRequest>,
     ) -> Result<pb::GetNotificationResponse, Refusal> {
-        let identity = self.identify(request.metadata())?;
+        let identity = self.identify(Caller::of(&request)).await?;
         let (recipient, id) = validate::get_notification(request.get_ref())?;
         check_feed(&identity, &recipient)?;
         let of = recipient.clone();
@@ -121,7 +128,7 @@ impl Context {
         &self,
         request: Request<pb::SetReadStateRequest>,
     ) -> Result<pb::SetReadStateResponse, Refusal> {
-        let identity = self.identify(request.metadata())?;
+        let identity = self.identify(Caller::of(&request)).await?;
         let (recipient, target, read) =
             validate::set_read_state(request.into_inner(), &self.limits)?;
         check_feed(&identity, &recipient)?;

@@ -14,7 +14,9 @@ use crate::{
     hub::{RelayEvent, RelaySubscription},
 };
 
-use super::{Context, convert, ending::Ending, status::Refusal, streams::OpenRelay, validate};
+use super::{
+    Context, auth::Caller, convert, ending::Ending, status::Refusal, streams::OpenRelay, validate,
+};
 
 /// Joins that may wait for their answer; no more is read from the gateway meanwhile.
 const UNANSWERED_JOINS: usize = 4096;
@@ -32,16 +34,17 @@ impl RelayService for Relays {
     ) -> Result<Response<Self::RelayStream>, Status> {
         let context = &self.0;
         open(context, request)
+            .await
             .map(Response::new)
             .map_err(|refusal| context.refuse(refusal))
     }
 }
 
-fn open(
+async fn open(
     context: &Arc<Context>,
     request: Request<Streaming<pb::RelayRequest>>,
 ) -> Result<BoxStream<'static, Result<pb::RelayResponse, Status>>, Refusal> {
-    let identity = context.service(request.metadata())?;
+    let identity = context.service(Caller::of(&request)).await?;
     let relay = Relay {
         _counted: context
             .streams
@@ -93,7 +96,9 @@ impl Relay {
                 ended = self.ending.reached() => return Err(self.context.refuse(ended)),
                 request = request => match request? {
                     Some(request) => {
-                        self.take(request).map_err(|refusal| self.context.refuse(refusal))?;
+                        self.take(request)
+                            .await
+                            .map_err(|refusal| self.context.refuse(refusal))?;
                     }
                     None => self.requests = None,
                 },
@@ -106,7 +111,7 @@ impl Relay {
         }
     }
 
-    fn take(&mut self, request: pb::RelayRequest) -> Result<(), Refusal> {
+    async fn take(&mut self, request: pb::RelayRequest) -> Result<(), Refusal> {
         let limits = &self.context.limits;
         match request.message {
             Some(Message::Join(pb::RelayJoin {
@@ -128,7 +133,7 @@ impl Relay {
                     .leave(&validate::relay_ids("leave", &recipient_ids, limits)?);
             }
             Some(Message::Renew(pb::RelayRenew { token })) => {
-                let identity = self.context.service_token(&token)?;
+                let identity = self.context.service_token(&token).await?;
                 self.ending = Ending::new(&identity, &self.context.shutdown);
             }
             // A later gateway's: what it means can't be done, and leaving it out would be a lie.

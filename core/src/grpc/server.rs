@@ -10,7 +10,6 @@ use mercurio_proto::{
     },
 };
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     body::Body,
@@ -27,7 +26,11 @@ use uuid::Uuid;
 use crate::log::LogStatus;
 
 use super::{
-    Context, ends::Ends, incoming, notifications::Notifications, relay::Relays,
+    Context,
+    ends::Ends,
+    incoming::{self, Door},
+    notifications::Notifications,
+    relay::Relays,
     snapshots::Snapshots,
 };
 
@@ -54,14 +57,14 @@ pub enum ServeError {
 /// end within `patience` after that are cut.
 pub(crate) async fn serve(
     context: Arc<Context>,
-    listener: TcpListener,
+    door: Door,
     patience: Duration,
 ) -> Result<(), ServeError> {
     let (cut, others_end) = (CancellationToken::new(), CancellationToken::new());
     let (health, router) = router(&context, &others_end).await?;
     let following = tokio::spawn(follow(health.clone(), context.log.clone()));
     let connections = incoming::accept(
-        listener,
+        door,
         &context.transport,
         context.metrics.clone(),
         cut.clone(),

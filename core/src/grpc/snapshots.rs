@@ -17,12 +17,12 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, metadata::MetadataMap};
+use tonic::{Request, Response, Status};
 use tracing::{Instrument, Span};
 
 use crate::store::{Snapshot, StoreError};
 
-use super::{Context, ending::Ending, status::Refusal, validate::Violations};
+use super::{Context, auth::Caller, ending::Ending, status::Refusal, validate::Violations};
 
 /// Bytes of one message.
 const CHUNK: usize = 256 << 10;
@@ -117,7 +117,7 @@ impl SnapshotService for Snapshots {
         &self,
         request: Request<pb::BeginSnapshotRequest>,
     ) -> Result<Response<Begun>, Status> {
-        let begun = begin(&self.0, request.metadata());
+        let begun = begin(&self.0, Caller::of(&request)).await;
         begun
             .map(Response::new)
             .map_err(|refusal| self.0.refuse(refusal))
@@ -127,7 +127,7 @@ impl SnapshotService for Snapshots {
         &self,
         request: Request<pb::ReadSnapshotRequest>,
     ) -> Result<Response<Chunks>, Status> {
-        let chunks = read(&self.0, &request);
+        let chunks = read(&self.0, &request).await;
         chunks
             .map(Response::new)
             .map_err(|refusal| self.0.refuse(refusal))
@@ -137,15 +137,15 @@ impl SnapshotService for Snapshots {
         &self,
         request: Request<pb::EndSnapshotRequest>,
     ) -> Result<Response<pb::EndSnapshotResponse>, Status> {
-        let allowed = self.0.administrator(request.metadata());
+        let allowed = self.0.administrator(Caller::of(&request)).await;
         allowed.map_err(|refusal| self.0.refuse(refusal))?;
         self.0.snapshots.remove(&request.get_ref().snapshot_id);
         Ok(Response::new(pb::EndSnapshotResponse {}))
     }
 }
 
-fn begin(context: &Arc<Context>, metadata: &MetadataMap) -> Result<Begun, Refusal> {
-    let identity = context.administrator(metadata)?;
+async fn begin(context: &Arc<Context>, caller: Caller<'_>) -> Result<Begun, Refusal> {
+    let identity = context.administrator(caller).await?;
     let place = context
         .snapshots
         .take(&context.snapshots.places, "snapshots")?;
@@ -193,11 +193,11 @@ async fn make(
     })
 }
 
-fn read(
+async fn read(
     context: &Arc<Context>,
     request: &Request<pb::ReadSnapshotRequest>,
 ) -> Result<Chunks, Refusal> {
-    let identity = context.administrator(request.metadata())?;
+    let identity = context.administrator(Caller::of(request)).await?;
     let asked = request.get_ref();
     let open = context.snapshots.find(&asked.snapshot_id)?;
     let turn = context

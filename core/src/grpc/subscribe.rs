@@ -22,7 +22,7 @@ use crate::{
 
 use super::{
     Context,
-    auth::check_feed,
+    auth::{Caller, check_feed},
     convert,
     ending::Ending,
     status::Refusal,
@@ -38,11 +38,11 @@ const PAGE_BYTES: usize = 1 << 20;
 type Messages = BoxStream<'static, Result<pb::SubscribeResponse, Status>>;
 
 /// Opens the stream that is asked for.
-pub(super) fn open(
+pub(super) async fn open(
     context: &Arc<Context>,
     request: Request<pb::SubscribeRequest>,
 ) -> Result<Messages, Refusal> {
-    let identity = context.identify(request.metadata())?;
+    let identity = context.identify(Caller::of(&request)).await?;
     let query = validate::subscribe(request.into_inner(), &context.limits)?;
     check_feed(&identity, &query.recipient)?;
     let is_live = !query.until_current;

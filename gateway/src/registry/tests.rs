@@ -9,15 +9,19 @@ fn registry() -> Arc<Registry> {
     Arc::new(Registry::new(limits, Arc::default()))
 }
 
+fn open(registry: &Arc<Registry>, user: &str) -> Result<Open, ApiError> {
+    registry.open(user, Lease::new(user, user, None))
+}
+
 #[tokio::test]
 async fn who_leaves_and_comes_back_is_joined_anew() {
     let registry = registry();
     registry.connected(1);
-    let first = registry.open("a").unwrap();
+    let first = open(&registry, "a").unwrap();
     let users = registry.interest(1, 10).await.join;
     assert_eq!(users, ["a".into()]);
     drop(first);
-    let second = registry.open("a").unwrap();
+    let second = open(&registry, "a").unwrap();
     // The answer to the first join comes late.
     registry.joined(1, 5, &users);
     assert_eq!(second.resume(), None);
@@ -32,7 +36,7 @@ async fn who_leaves_and_comes_back_is_joined_anew() {
 async fn who_resumes_is_told_what_the_relay_has_been_heard_of() {
     let registry = registry();
     registry.connected(1);
-    let stream = registry.open("a").unwrap();
+    let stream = open(&registry, "a").unwrap();
     let users = registry.interest(1, 10).await.join;
     registry.joined(1, 5, &users);
     let heard = |cursor| Some(Heard { core: 1, cursor });
@@ -53,10 +57,16 @@ async fn who_resumes_is_told_what_the_relay_has_been_heard_of() {
 #[test]
 fn limits_hold_and_leaving_makes_room() {
     let registry = registry();
-    let a = [registry.open("a").unwrap(), registry.open("a").unwrap()];
-    assert_eq!(registry.open("a").err().unwrap().code(), "too-many-streams");
-    let b = registry.open("b").unwrap();
-    assert_eq!(registry.open("c").err().unwrap().code(), "too-many-streams");
+    let a = [open(&registry, "a").unwrap(), open(&registry, "a").unwrap()];
+    assert_eq!(
+        open(&registry, "a").err().unwrap().code(),
+        "too-many-streams"
+    );
+    let b = open(&registry, "b").unwrap();
+    assert_eq!(
+        open(&registry, "c").err().unwrap().code(),
+        "too-many-streams"
+    );
     drop(a);
     drop(b);
     assert!(registry.inner.lock().users.is_empty());
@@ -66,10 +76,10 @@ fn limits_hold_and_leaving_makes_room() {
 #[test]
 fn while_there_is_no_relay_nothing_piles_up_for_one() {
     let registry = registry();
-    drop(registry.open("a").unwrap());
+    drop(open(&registry, "a").unwrap());
     assert!(registry.inner.lock().changed.is_empty());
     registry.connected(0);
-    drop(registry.open("a").unwrap());
+    drop(open(&registry, "a").unwrap());
     let interest = registry.take_interest(1, 10);
     assert_eq!((interest.join.len(), interest.leave.len()), (0, 1));
 }

@@ -1,0 +1,47 @@
+//! The settings of TLS and of sets of keys: who each side is, and whom it trusts.
+
+use super::{
+    kind::Kind,
+    table::{
+        Command::{self, Core, Gateway, History, Publish, Read, Serve, Subscribe},
+        KEYS, SERVERS, Setting,
+    },
+};
+
+const TLS: &str = "TLS";
+
+const CORES: &[Command] = &[Serve, Core];
+const GATEWAYS: &[Command] = &[Serve, Gateway];
+const CALLERS: &[Command] = &[Gateway, Publish, Subscribe, History, Read];
+
+/// The rows; `table.rs` has the others.
+pub const ROWS: &[Setting] = &[
+    Setting::new("tls-cert", "FILE", Kind::Path, "The gateway's certificate and those between it and its root, in PEM: with it HTTPS is served, HTTP/2 and HTTP/1.1. Certificates and keys that change on disk are taken up within seconds")
+        .of(TLS, GATEWAYS),
+    Setting::new("tls-key", "FILE", Kind::Path, "Its private key, in PEM")
+        .of(TLS, GATEWAYS),
+    Setting::new("grpc-tls-cert", "FILE", Kind::Path, "The core's certificate and those between it and its root, in PEM: with it gRPC is served over TLS")
+        .of(TLS, CORES),
+    Setting::new("grpc-tls-key", "FILE", Kind::Path, "Its private key, in PEM")
+        .of(TLS, CORES),
+    Setting::new("grpc-client-ca", "FILE", Kind::Path, "Who signs the certificates of gRPC's clients, in PEM: with it nobody gets in without one")
+        .of(TLS, CORES),
+    Setting::new("grpc-client-scope", "NAME=SCOPE", Kind::Text { max: 256 }, "A scope of a client that shows no token, by a DNS name or URI in its certificate")
+        .of(TLS, CORES)
+        .repeatable(),
+    Setting::new("core-ca", "FILE", Kind::Path, "Who signs the core's certificate, in PEM; unset: whom the system trusts")
+        .of(TLS, CALLERS),
+    Setting::new("core-tls-cert", "FILE", Kind::Path, "The certificate to show the core, in PEM")
+        .of(TLS, CALLERS),
+    Setting::new("core-tls-key", "FILE", Kind::Path, "Its private key, in PEM")
+        .of(TLS, CALLERS),
+    Setting::new("jwt-jwks-file", "FILE", Kind::Path, "A file with a set of public keys that tokens are verified with (JWKS), chosen by a token's `kid`. What changes in it is taken up within seconds")
+        .of(KEYS, SERVERS),
+    Setting::new("jwt-jwks-url", "URL", Kind::KeysUrl, "Where an issuer publishes such a set")
+        .of(KEYS, SERVERS),
+    Setting::new("jwt-jwks-ca", "FILE", Kind::Path, "Who signs that address' certificate, in PEM; unset: whom the system trusts")
+        .of(KEYS, SERVERS),
+    Setting::new("jwt-jwks-refresh", "TIME", Kind::duration("1s", "1d"), "How often it is asked; besides, for a token that names a key which is not in the set")
+        .of(KEYS, SERVERS)
+        .default("5m"),
+];

@@ -1,0 +1,148 @@
+//! HTTP/2: many streams on one connection, each the body of an answer.
+//!
+//! A stream is delivered as on a socket of its own (`delivery.rs`), into a pipe that the body is
+//! read from: the same words at its end, the same patience.
+
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::body::Body;
+use futures_util::StreamExt;
+use http::{HeaderValue, Request, Response, header};
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use mercurio_net::Stream;
+use tokio::time::interval;
+use tokio_util::io::ReaderStream;
+
+use crate::{
+    connection::{Connections, HEAD_MAX, route},
+    delivery::Delivery,
+    demo::FromThisMachine,
+    feed::Feed,
+    patience::Patient,
+    socket::Socket,
+};
+
+/// Requests open at once on one connection; a client waits with more, or opens another.
+const REQUESTS: u32 = 256;
+/// Bytes of a stream on their way to its body.
+const PIPE_BYTES: usize = 16 << 10;
+/// Bytes of an answer that wait for the client to take them.
+const UNSENT_MAX: usize = 64 << 10;
+/// How often a connection is asked whether its client is there, and how long that has.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection on which nothing was asked for so long, and nothing is open, is ended.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// What a connection has to do.
+#[derive(Default)]
+struct Work {
+    /// Requests so far.
+    asked: AtomicUsize,
+    /// Of them, those that are not answered, or whose stream is open.
+    open: AtomicUsize,
+}
+
+/// Held as long as a request is open.
+struct Asked(Arc<Work>);
+
+impl Asked {
+    fn new(work: &Arc<Work>) -> Self {
+        work.asked.fetch_add(1, Ordering::Relaxed);
+        work.open.fetch_add(1, Ordering::Relaxed);
+        Self(work.clone())
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Answers requests until the connection ends, or has long been idle.
+pub(crate) async fn requests(
+    open: &Arc<Connections>,
+    socket: impl Stream + 'static,
+    is_local: bool,
+) {
+    let work = Arc::new(Work::default());
+    let service = {
+        let (open, work) = (open.clone(), work.clone());
+        service_fn(move |request| answer(open.clone(), Asked::new(&work), request, is_local))
+    };
+    let patience = open.context.settings.read_timeout;
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .max_concurrent_streams(REQUESTS)
+        .max_header_list_size(HEAD_MAX as u32)
+        .max_send_buf_size(UNSENT_MAX)
+        .serve_connection(TokioIo::new(Patient::new(socket, patience)), service);
+    let mut connection = pin!(connection);
+    let mut shutdown = pin!(open.context.shutdown.cancelled());
+    let mut look = interval(IDLE);
+    look.reset();
+    let mut asked = 0;
+    let mut is_ending = false;
+    let ended = poll_fn(|task| {
+        let mut is_idle = false;
+        while look.poll_tick(task).is_ready() {
+            let before = std::mem::replace(&mut asked, work.asked.load(Ordering::Relaxed));
+            is_idle = asked == before && work.open.load(Ordering::Relaxed) == 0;
+        }
+        if !is_ending && (is_idle || shutdown.as_mut().poll(task).is_ready()) {
+            is_ending = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        connection.as_mut().poll(task)
+    });
+    if let Err(error) = ended.await {
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+async fn answer(
+    open: Arc<Connections>,
+    asked: Asked,
+    mut request: Request<Incoming>,
+    is_local: bool,
+) -> Result<Response<Body>, Infallible> {
+    if is_local {
+        request.extensions_mut().insert(FromThisMachine);
+    }
+    // What HTTP/1.1 has in Host stands in the address.
+    let authority = request.uri().authority().map(|host| host.as_str());
+    if let Some(Ok(host)) = authority.map(HeaderValue::from_str) {
+        request.headers_mut().entry(header::HOST).or_insert(host);
+    }
+    let (mut response, feed) = route(&open.router, request).await?;
+    if let Some(feed) = feed {
+        // axum takes the empty answer at its word.
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        *response.body_mut() = body(&open, feed, asked);
+    }
+    Ok(response)
+}
+
+fn body(open: &Connections, feed: Feed, asked: Asked) -> Body {
+    let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
+    let delivery = Delivery::new(feed, Socket::Other(Box::new(ours)), None, false);
+    open.tasks.spawn(delivery);
+    Body::from_stream(ReaderStream::new(theirs).map(move |bytes| {
+        // Open as long as somebody may read it.
+        let _ = &asked;
+        bytes
+    }))
+}

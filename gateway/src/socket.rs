@@ -1,0 +1,91 @@
+//! What a stream is written to: a socket, taken as it is; or whatever else takes bytes: TLS over a
+//! socket, or a pipe to a stream of HTTP/2.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use mercurio_net::Stream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+pub(crate) enum Socket {
+    Plain(TcpStream),
+    Other(Box<dyn Stream>),
+}
+
+impl From<TcpStream> for Socket {
+    fn from(socket: TcpStream) -> Self {
+        Self::Plain(socket)
+    }
+}
+
+impl Socket {
+    /// Writes what is taken at once.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.try_write(bytes),
+            // Written together with what comes, and flushed.
+            Self::Other(_) => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    pub fn poll_write(
+        &mut self,
+        task: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(socket) => loop {
+                ready!(socket.poll_write_ready(task))?;
+                match socket.try_write_vectored(slices) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    written => return Poll::Ready(written),
+                }
+            },
+            Self::Other(stream) => Pin::new(stream).poll_write_vectored(task, slices),
+        }
+    }
+
+    /// Until all that was written is on its way.
+    pub fn poll_flush(&mut self, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Other(stream) => Pin::new(stream).poll_flush(task),
+        }
+    }
+
+    /// Says that nothing more comes, where that is said: a socket is just closed.
+    pub fn poll_end(&mut self, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Other(stream) => Pin::new(stream).poll_shutdown(task),
+        }
+    }
+
+    /// The bytes that were read; 0 at the end.
+    pub fn poll_read(
+        &mut self,
+        task: &mut Context<'_>,
+        into: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(socket) => loop {
+                ready!(socket.poll_read_ready(task))?;
+                match socket.try_read(into) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    read => return Poll::Ready(read),
+                }
+            },
+            Self::Other(stream) => {
+                let mut buffer = ReadBuf::new(into);
+                ready!(Pin::new(stream).poll_read(task, &mut buffer))?;
+                Poll::Ready(Ok(buffer.filled().len()))
+            }
+        }
+    }
+}
