@@ -2,12 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mercurio_auth::ServiceTokens;
 use tokio::{runtime::Handle, time::Instant};
 
 use crate::{
     OpenError,
-    bootstrap::fetch_snapshot,
+    bootstrap::{Peers, fetch_snapshot},
     clock,
     entry::Millis,
     log::{self, Embedded, Log, LogError, LogId, LogKind, LogSettings, LogState, LogStatus},
@@ -20,7 +19,7 @@ use crate::{
 /// Opens the store for the log that the settings name.
 pub(crate) fn open(
     settings: &CoreSettings,
-    peers: Option<&ServiceTokens>,
+    peers: Option<&Peers>,
     metrics: &Arc<Metrics>,
 ) -> Result<(Store, Attached), OpenError> {
     match settings.log.kind {
@@ -51,7 +50,7 @@ fn embedded(
 /// A core that knows its log starts without it, and serves what it has; a new one needs it.
 fn shared(
     settings: &CoreSettings,
-    peers: Option<&ServiceTokens>,
+    peers: Option<&Peers>,
     metrics: &Arc<Metrics>,
 ) -> Result<(Store, Attached), OpenError> {
     let runtime = Handle::current();
@@ -136,18 +135,13 @@ async fn connect(
 }
 
 /// Fills a new core from a peer: the log alone no longer has all that history shows.
-async fn fill(
-    settings: &CoreSettings,
-    id: &LogId,
-    peers: Option<&ServiceTokens>,
-) -> Result<(), OpenError> {
-    let tokens = match peers {
-        Some(tokens) if !settings.peers.is_empty() => tokens,
-        _ => return Err(log::needs_snapshot(id).into()),
+async fn fill(settings: &CoreSettings, id: &LogId, peers: Option<&Peers>) -> Result<(), OpenError> {
+    let Some(peers) = peers else {
+        return Err(log::needs_snapshot(id).into());
     };
     tracing::info!("the log does not reach back to its beginning: filling this core from a peer");
     let dir = &settings.data_dir;
-    let fetched = fetch_snapshot(&settings.peers, tokens, dir, Some(id)).await?;
+    let fetched = fetch_snapshot(peers, dir, Some(id)).await?;
     tracing::info!(
         through = fetched.through,
         bytes = fetched.bytes,

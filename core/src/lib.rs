@@ -32,7 +32,8 @@ pub mod writer;
 
 use std::{io, sync::Arc, time::Duration};
 
-use mercurio_auth::{ServiceTokens, Verifier};
+use bootstrap::Peers;
+use mercurio_auth::Verifier;
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::{
@@ -96,14 +97,15 @@ impl Core {
     }
 
     /// Opens the data directory and starts the writer and retention. Blocks, seconds on a large
-    /// directory; with a shared log, on a thread of a Tokio runtime that may block. `peers`: what is
-    /// shown to the settings' peers; it needs the scope `notifications:admin`.
+    /// directory; with a shared log, on a thread of a Tokio runtime that may block. `peers`: cores
+    /// of the same log, from which a new one is filled where the log no longer reaches back to its
+    /// beginning.
     ///
     /// # Errors
     /// The data directory is in use, of a later version, damaged or out of reach.
     pub fn open(
         settings: CoreSettings,
-        peers: Option<&ServiceTokens>,
+        peers: Option<&Peers>,
         registry: &mut Registry,
     ) -> Result<Self, OpenError> {
         let metrics = Arc::new(Metrics::default());

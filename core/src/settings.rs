@@ -22,9 +22,6 @@ pub struct CoreSettings {
     pub retention: Retention,
     /// How the store uses its machine.
     pub store: StoreSettings,
-    /// Cores of the same log, from which a new one is filled where the log no longer reaches back
-    /// to its beginning.
-    pub peers: Vec<String>,
     /// Which log is written to and applied.
     pub log: LogSettings,
     /// Bounds of the writer.
@@ -45,7 +42,6 @@ impl Default for CoreSettings {
             limits: Limits::default(),
             retention: Retention::default(),
             store: StoreSettings::default(),
-            peers: Vec::new(),
             log: LogSettings::default(),
             writer: WriterSettings::default(),
             hub: HubSettings::default(),

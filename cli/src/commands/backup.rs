@@ -8,13 +8,14 @@ use std::{
 use clap::{Arg, ArgMatches, Command};
 use mercurio_auth::{SCOPE_ADMIN, ServiceTokens};
 use mercurio_core::{
-    bootstrap::{FetchError, fetch_snapshot},
+    bootstrap::{FetchError, Peers, fetch_snapshot},
     store::Import,
 };
+use mercurio_net::Dial;
 use serde_json::json;
 
 use super::client;
-use crate::{error::Failure, settings::Settings};
+use crate::{error::Failure, server::tls, settings::Settings};
 
 pub fn arguments(command: Command) -> Command {
     command
@@ -40,8 +41,12 @@ pub async fn run(settings: &Settings, matches: &ArgMatches) -> Result<(), Failur
         )));
     }
     let tokens = ServiceTokens::fixed(client::token(settings, &[SCOPE_ADMIN])?);
-    let cores = settings.texts("core-url");
-    match fetch_snapshot(&cores, &tokens, destination, None).await {
+    let cores = Peers {
+        urls: settings.texts("core-url"),
+        dial: Dial::Tcp(tls::client(settings)?),
+        tokens,
+    };
+    match fetch_snapshot(&cores, destination, None).await {
         Ok(fetched) => {
             client::print(&json!({
                 "cursor": fetched.through,

@@ -11,9 +11,9 @@ pub mod tls;
 use std::{net::SocketAddr, time::Duration};
 
 use futures_util::future::join_all;
-use mercurio_core::{Core, Door};
+use mercurio_core::{Core, Door, bootstrap::Peers};
 use mercurio_gateway::{Gateway, GatewaySettings};
-use mercurio_net::{Dial, keep_current};
+use mercurio_net::{ClientTls, Dial, keep_current};
 use prometheus_client::registry::Registry;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -138,8 +138,8 @@ async fn serve(
     let mut registry = Registry::default();
     let core = match command.has_core() {
         true => {
+            let peers = peers(settings, &keys, doors.to_core.clone())?;
             let settings = parts::core(settings);
-            let peers = keys.peers.clone();
             let opened = tokio::task::spawn_blocking(move || {
                 let opened = Core::open(settings, peers.as_ref(), &mut registry);
                 (opened, registry)
@@ -235,6 +235,30 @@ async fn serve(
     admin_ends.cancel();
     let _ = admin.await;
     served
+}
+
+/// Whom a new core is filled from; `None`: from nobody.
+fn peers(
+    settings: &Settings,
+    keys: &Keys,
+    tls: Option<ClientTls>,
+) -> Result<Option<Peers>, Failure> {
+    let urls = settings.texts("peer-url");
+    if urls.is_empty() {
+        return Ok(None);
+    }
+    let tokens = keys.peers.clone().ok_or_else(|| {
+        Failure::Usage(
+            "--peer-token-file is needed with --peer-url: with a public key only, the core can't \
+             sign the token that it shows its peers"
+                .into(),
+        )
+    })?;
+    Ok(Some(Peers {
+        urls,
+        dial: Dial::Tcp(tls),
+        tokens,
+    }))
 }
 
 /// A gateway with nothing to sign with has to be given a token.

@@ -51,7 +51,6 @@ pub fn core(settings: &Settings) -> CoreSettings {
     );
     put(&mut limits.streams, settings.size("streams-max"));
     core.log = log(settings);
-    core.peers = settings.texts("peer-url");
     put(&mut core.writer.queue, settings.size("writer-queue"));
     put(
         &mut core.transport.connections,

@@ -3,7 +3,7 @@
 use super::{
     kind::Kind,
     table::{
-        Command::{self, Core, Gateway, History, Publish, Read, Serve, Subscribe},
+        Command::{self, Backup, Core, Gateway, History, Publish, Read, Serve, Subscribe},
         KEYS, SERVERS, Setting,
     },
 };
@@ -12,7 +12,10 @@ const TLS: &str = "TLS";
 
 const CORES: &[Command] = &[Serve, Core];
 const GATEWAYS: &[Command] = &[Serve, Gateway];
-const CALLERS: &[Command] = &[Gateway, Publish, Subscribe, History, Read];
+/// A core calls the peer that it is filled from.
+const DIALERS: &[Command] = &[
+    Serve, Core, Gateway, Publish, Subscribe, History, Read, Backup,
+];
 
 /// The rows; `table.rs` has the others.
 pub const ROWS: &[Setting] = &[
@@ -30,11 +33,11 @@ pub const ROWS: &[Setting] = &[
         .of(TLS, CORES)
         .repeatable(),
     Setting::new("core-ca", "FILE", Kind::Path, "Who signs the core's certificate, in PEM; unset: whom the system trusts")
-        .of(TLS, CALLERS),
+        .of(TLS, DIALERS),
     Setting::new("core-tls-cert", "FILE", Kind::Path, "The certificate to show the core, in PEM")
-        .of(TLS, CALLERS),
+        .of(TLS, DIALERS),
     Setting::new("core-tls-key", "FILE", Kind::Path, "Its private key, in PEM")
-        .of(TLS, CALLERS),
+        .of(TLS, DIALERS),
     Setting::new("jwt-jwks-file", "FILE", Kind::Path, "A file with a set of public keys that tokens are verified with (JWKS), chosen by a token's `kid`. What changes in it is taken up within seconds")
         .of(KEYS, SERVERS),
     Setting::new("jwt-jwks-url", "URL", Kind::KeysUrl, "Where an issuer publishes such a set")

@@ -20,7 +20,7 @@ use crate::{
     store::{Import, Manifest, ManifestFile, StoreError},
 };
 
-use super::{FetchError, PeerError};
+use super::{FetchError, PeerError, Peers};
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -72,7 +72,7 @@ impl From<Status> for Stop {
 impl<'a> Fetch<'a> {
     pub fn new(
         url: &str,
-        tokens: &'a ServiceTokens,
+        peers: &'a Peers,
         expected: Option<&'a LogId>,
     ) -> Result<Self, PeerError> {
         let endpoint = Endpoint::from_shared(url.to_owned())
@@ -82,8 +82,10 @@ impl<'a> Fetch<'a> {
             .http2_keep_alive_interval(KEEPALIVE)
             .keep_alive_timeout(KEEPALIVE);
         Ok(Self {
-            client: SnapshotServiceClient::new(endpoint.connect_lazy()),
-            tokens,
+            client: SnapshotServiceClient::new(
+                endpoint.connect_with_connector_lazy(peers.dial.clone()),
+            ),
+            tokens: &peers.tokens,
             expected,
             received: 0,
         })

@@ -9,6 +9,7 @@ mod fetch;
 use std::path::Path;
 
 use mercurio_auth::{KeyError, ServiceTokens};
+use mercurio_net::Dial;
 use thiserror::Error;
 use tonic::Status;
 
@@ -84,22 +85,31 @@ fn listed(failures: &[(String, PeerError)]) -> String {
     each.collect::<Vec<_>>().join("; ")
 }
 
-/// Copies a snapshot of the first of `peers` (URLs of cores) that can give one into a data directory,
-/// which must have no data; one that was cut short is gone on with. The tokens need the scope
-/// `notifications:admin`. `expected`: the shared log it has to be of; `None`: any, or none.
+/// Cores to copy from, and how they are reached.
+#[derive(Clone)]
+pub struct Peers {
+    /// Their URLs, tried in turn.
+    pub urls: Vec<String>,
+    /// How a connection is made.
+    pub dial: Dial,
+    /// What is shown to them; it needs the scope `notifications:admin`.
+    pub tokens: ServiceTokens,
+}
+
+/// Copies a snapshot of the first of `peers` that can give one into a data directory, which must have
+/// no data; one that was cut short is gone on with. `expected`: the shared log it has to be of; `None`: any, or none.
 ///
 /// # Errors
 /// See [`FetchError`].
 pub async fn fetch_snapshot(
-    peers: &[String],
-    tokens: &ServiceTokens,
+    peers: &Peers,
     data_dir: &Path,
     expected: Option<&LogId>,
 ) -> Result<Fetched, FetchError> {
     let mut import = Import::open(data_dir)?;
     let mut failures = Vec::new();
-    for url in peers {
-        let mut fetch = match Fetch::new(url, tokens, expected) {
+    for url in &peers.urls {
+        let mut fetch = match Fetch::new(url, peers, expected) {
             Ok(fetch) => fetch,
             Err(why) => {
                 failures.push((url.clone(), why));

@@ -5,7 +5,7 @@ use std::{fs, path::Path, time::Duration};
 use mercurio_auth::{SCOPE_ADMIN, SCOPE_ANY, SCOPE_PUBLISH, ServiceTokens};
 use mercurio_core::{
     CoreSettings, Transport,
-    bootstrap::{FetchError, Fetched, PeerError, fetch_snapshot},
+    bootstrap::{FetchError, Fetched, PeerError, Peers, fetch_snapshot},
     log::LogId,
     store::Import,
 };
@@ -76,8 +76,16 @@ async fn check(dir: &Path, ids: &[u64]) {
     copy.stop().await;
 }
 
-async fn fetch(peers: &[String], dir: &Path) -> Result<Fetched, FetchError> {
-    soon(fetch_snapshot(peers, &tokens(), dir, None)).await
+fn peers(urls: &[String], tokens: ServiceTokens) -> Peers {
+    Peers {
+        urls: urls.to_vec(),
+        dial: Dial::Tcp(None),
+        tokens,
+    }
+}
+
+async fn fetch(urls: &[String], dir: &Path) -> Result<Fetched, FetchError> {
+    soon(fetch_snapshot(&peers(urls, tokens()), dir, None)).await
 }
 
 #[tokio::test]
@@ -217,12 +225,13 @@ async fn a_peer_that_is_of_no_use_is_passed_over_and_each_reason_said() {
 
     let log = LogId::new(0);
     let into = tempdir().unwrap();
-    let peers = [url(&other)];
-    let failed = soon(fetch_snapshot(&peers, &tokens(), into.path(), Some(&log))).await;
+    let urls = [url(&other)];
+    let others = peers(&urls, tokens());
+    let failed = soon(fetch_snapshot(&others, into.path(), Some(&log))).await;
     let failed = failed.unwrap_err();
     assert!(failed.to_string().contains("a log of its own"), "{failed}");
     let fixed = ServiceTokens::fixed(token("ada", &[]));
-    let failed = soon(fetch_snapshot(&peers, &fixed, into.path(), None)).await;
+    let failed = soon(fetch_snapshot(&peers(&urls, fixed), into.path(), None)).await;
     let code = failed.unwrap_err().status().map(Status::code);
     assert_eq!(code, Some(Code::PermissionDenied));
     let failed = fetch(&[], into.path()).await.unwrap_err();
