@@ -42,6 +42,7 @@ async fn list_and_describe() {
         "grpc.reflection.v1alpha.ServerReflection",
         "mercurio.v1.NotificationService",
         "mercurio.v1.RelayService",
+        "mercurio.v1.SnapshotService",
     ] {
         assert!(
             out.lines().any(|line| line == name),

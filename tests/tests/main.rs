@@ -1,6 +1,7 @@
 //! Whole-system tests, a module per feature. The harness and its manual: `../src/lib.rs`.
 
 mod auth;
+mod backup;
 mod browser;
 mod cli;
 mod clients;

@@ -8,10 +8,11 @@ use tonic_health::pb::{
 
 use crate::harness::*;
 
-const SERVICES: [&str; 3] = [
+const SERVICES: [&str; 4] = [
     "",
     "mercurio.v1.NotificationService",
     "mercurio.v1.RelayService",
+    "mercurio.v1.SnapshotService",
 ];
 
 #[tokio::test]
