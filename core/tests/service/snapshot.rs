@@ -9,6 +9,7 @@ use mercurio_core::{
     log::LogId,
     store::Import,
 };
+use mercurio_net::Dial;
 use mercurio_proto::v1::{self as pb, snapshot_service_client::SnapshotServiceClient};
 use tempfile::{TempDir, tempdir};
 use tonic::{Code, Status, transport::Channel};
@@ -76,7 +77,7 @@ async fn check(dir: &Path, ids: &[u64]) {
     copy.stop().await;
 }
 
-fn peers(urls: &[String], tokens: ServiceTokens) -> Peers {
+fn to_copy_from(urls: &[String], tokens: ServiceTokens) -> Peers {
     Peers {
         urls: urls.to_vec(),
         dial: Dial::Tcp(None),
@@ -85,7 +86,7 @@ fn peers(urls: &[String], tokens: ServiceTokens) -> Peers {
 }
 
 async fn fetch(urls: &[String], dir: &Path) -> Result<Fetched, FetchError> {
-    soon(fetch_snapshot(&peers(urls, tokens()), dir, None)).await
+    soon(fetch_snapshot(&to_copy_from(urls, tokens()), dir, None)).await
 }
 
 #[tokio::test]
@@ -226,12 +227,17 @@ async fn a_peer_that_is_of_no_use_is_passed_over_and_each_reason_said() {
     let log = LogId::new(0);
     let into = tempdir().unwrap();
     let urls = [url(&other)];
-    let others = peers(&urls, tokens());
+    let others = to_copy_from(&urls, tokens());
     let failed = soon(fetch_snapshot(&others, into.path(), Some(&log))).await;
     let failed = failed.unwrap_err();
     assert!(failed.to_string().contains("a log of its own"), "{failed}");
     let fixed = ServiceTokens::fixed(token("ada", &[]));
-    let failed = soon(fetch_snapshot(&peers(&urls, fixed), into.path(), None)).await;
+    let failed = soon(fetch_snapshot(
+        &to_copy_from(&urls, fixed),
+        into.path(),
+        None,
+    ))
+    .await;
     let code = failed.unwrap_err().status().map(Status::code);
     assert_eq!(code, Some(Code::PermissionDenied));
     let failed = fetch(&[], into.path()).await.unwrap_err();
