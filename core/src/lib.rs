@@ -185,7 +185,9 @@ pub async fn serve(
         warned: Default::default(),
     });
     let held = Arc::downgrade(&context);
+    let snapshots = context.snapshots.clone();
     let served = grpc::serve(context, door, grace / 2).await;
+    snapshots.clear();
     let deadline = Instant::now() + grace / 2;
     running.stop(deadline).await;
     // Calls that were cut may still be in a read: the directory is free when the last is out.

@@ -88,9 +88,11 @@ impl Engine {
         }
     }
 
-    /// What a core on it is started with.
+    /// What a core on it is started with. It keeps all that a test may publish.
     pub fn setup(&self) -> Setup {
-        Setup::core().args(self.args())
+        Setup::core()
+            .args(self.args())
+            .args(["--max-per-recipient", "1000000"])
     }
 
     /// Starts these many cores with one secret, and waits until they are ready.

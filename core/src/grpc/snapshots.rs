@@ -74,6 +74,11 @@ impl Held {
         drop(removed);
     }
 
+    /// Lets go of all.
+    pub fn clear(&self) {
+        drop(std::mem::take(&mut *self.open.lock()));
+    }
+
     /// Keeps it until nobody has read it for as long as `idle`.
     fn keep(&self, open: Arc<Open>, idle: Duration, shutdown: CancellationToken) {
         let id = open.snapshot.manifest().snapshot_id.clone();
