@@ -54,6 +54,12 @@ fn shared(
     metrics: &Arc<Metrics>,
 ) -> Result<(Store, Attached), OpenError> {
     let runtime = Handle::current();
+    if settings.log.kind == LogKind::Nats && settings.log.monitors.is_empty() {
+        tracing::warn!(
+            "whether the servers of the log sync what they acknowledge is not checked: see \
+             --log-monitor-url"
+        );
+    }
     let bound_to = Store::bound_to(&settings.data_dir)?;
     if bound_to.is_none() {
         Store::refuse_own_data(

@@ -1,5 +1,6 @@
 //! What HTTP and gRPC run over: TLS whose certificates are renewed while it serves, pipes between
-//! core and gateway of one process, and how a client reaches a core. Knows neither HTTP nor gRPC.
+//! core and gateway of one process, and how a client reaches a core. Knows no gRPC, and of HTTP
+//! one GET.
 //!
 //! | module | subject |
 //! |---|---|
@@ -8,6 +9,7 @@
 //! | [`server`], [`client`] | the two sides' TLS |
 //! | [`accepted`] | a connection that was accepted, whatever it runs over |
 //! | [`dial`] | a connection to be made |
+//! | [`get`] | one small answer |
 //!
 //! One provider of cryptography, aws-lc-rs: the one that tokens are verified with. TLS 1.2 and 1.3,
 //! rustls' own choice of suites. Nothing here prints a key.
@@ -17,6 +19,7 @@
 pub mod accepted;
 pub mod client;
 pub mod dial;
+mod get;
 mod pem;
 pub mod renewed;
 pub mod server;
@@ -28,6 +31,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 pub use accepted::{Accepted, PeerNames};
 pub use client::{ClientFiles, ClientTls};
 pub use dial::{Dial, Incoming, Stream, pipe};
+pub use get::get;
 pub use renewed::{LoadError, Look, Renewed, keep_current};
 pub use server::{ServerFiles, ServerTls, speaks_h2};
 

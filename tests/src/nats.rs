@@ -32,6 +32,11 @@ struct Node {
 impl Nats {
     /// Starts these many, which sync what they acknowledge. `None` where there is no nats-server.
     pub fn start(count: usize) -> Option<Nats> {
+        Self::start_with(count, "sync_interval: always")
+    }
+
+    /// Starts these many with this in their `jetstream` block.
+    pub fn start_with(count: usize, jetstream: &str) -> Option<Nats> {
         let binary = tools::tool("nats-server")?;
         let home = TempDir::new().expect("a temporary directory");
         let routes: Vec<SocketAddr> = (0..count).map(|_| free_address()).collect();
@@ -52,7 +57,7 @@ impl Nats {
             };
             let text = format!(
                 "server_name: {name}\nlisten: \"{client}\"\nhttp: \"{monitor}\"\nmax_payload: 8MB\n\
-                 jetstream {{ store_dir: \"{}\", sync_interval: always }}\n{cluster}\n",
+                 jetstream {{ store_dir: \"{}\", {jetstream} }}\n{cluster}\n",
                 store.display()
             );
             let config = home.path().join(format!("{name}.conf"));
@@ -123,8 +128,12 @@ impl Nats {
     pub fn args(&self) -> Vec<String> {
         let mut args = vec!["--log".to_owned(), "nats".into()];
         args.extend(["--log-replicas".into(), self.len().to_string()]);
-        for address in self.addresses() {
-            args.extend(["--log-url".into(), format!("nats://{address}")]);
+        for node in &self.nodes {
+            args.extend(["--log-url".into(), format!("nats://{}", node.client)]);
+            args.extend([
+                "--log-monitor-url".into(),
+                format!("http://{}", node.monitor),
+            ]);
         }
         args
     }

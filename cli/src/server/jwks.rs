@@ -6,12 +6,9 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use http::{Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::{body::Bytes, client::conn::http1};
-use hyper_util::rt::TokioIo;
+use http::Uri;
 use mercurio_auth::{KeySet, KeySource};
-use mercurio_net::{Dial, LoadError, Look, Renewed};
+use mercurio_net::{Dial, LoadError, Look, Renewed, get};
 use parking_lot::RwLock;
 use tokio::{
     sync::Mutex,
@@ -140,7 +137,7 @@ impl Jwks {
             From::Url {
                 url, dial, current, ..
             } => {
-                let got = timeout(ANSWER, get(url, dial)).await;
+                let got = timeout(ANSWER, get(url, dial, SET_MAX)).await;
                 let json = got.map_err(|_| format!("no answer within {ANSWER:?}"))??;
                 let set = KeySet::parse(&json).map_err(|error| error.to_string())?;
                 tracing::debug!(%url, keys = set.len(), "a set of keys");
@@ -168,38 +165,5 @@ impl KeySource for Jwks {
                 *asked = Some(Instant::now());
             }
         })
-    }
-}
-
-/// The body of the answer to a GET; follows no redirect.
-async fn get(url: &Uri, dial: &Dial) -> Result<Bytes, String> {
-    fn said(error: impl std::fmt::Display) -> String {
-        error.to_string()
-    }
-    let authority = url.authority().ok_or("the address has no host")?;
-    let connection = dial.connect(url).await.map_err(said)?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(connection))
-        .await
-        .map_err(said)?;
-    let path = url.path_and_query().map_or("/", |path| path.as_str());
-    let request = Request::get(path)
-        .header(header::HOST, authority.as_str())
-        .header(header::ACCEPT, "application/json")
-        .header(header::CONNECTION, "close")
-        .body(Empty::<Bytes>::new())
-        .map_err(said)?;
-    let answer = async {
-        let answer = sender.send_request(request).await.map_err(said)?;
-        if answer.status() != StatusCode::OK {
-            return Err(format!("the answer was {}", answer.status()));
-        }
-        let body = Limited::new(answer.into_body(), SET_MAX).collect().await;
-        Ok(body.map_err(said)?.to_bytes())
-    };
-    let mut answer = std::pin::pin!(answer);
-    tokio::select! {
-        answered = &mut answer => answered,
-        // What it brought before it ended may not be taken yet.
-        _ = connection => answer.await,
     }
 }

@@ -88,6 +88,7 @@ fn log(settings: &Settings) -> LogSettings {
             .path("log-cert-file")
             .zip(settings.path("log-key-file"))
             .map(|(certificate, key)| (certificate.into(), key.into())),
+        monitors: settings.texts("log-monitor-url"),
         max_age: settings.duration("log-max-age"),
         ..LogSettings::default()
     };

@@ -311,6 +311,9 @@ static ROWS: &[Setting] = &[
     Setting::new("log-replicas", "N", Kind::number(1, 7), "Copies that the shared log keeps; a log with fewer is refused")
         .of(LOG, LOGS)
         .default("1"),
+    Setting::new("log-monitor-url", "URL", Kind::CoreUrl, "NATS: where a server's monitoring is, as in http://10.0.0.7:8222; it is asked whether the server syncs what it acknowledges, and refused where it doesn't. Once for each server")
+        .of(LOG, LOGS)
+        .repeatable(),
     Setting::new("log-max-age", "TIME", Kind::duration("1m", "36500d"), "How long a shared log keeps what was appended, set when it is created; unset: for ever")
         .of(LOG, LOGS),
     Setting::new("log-wait", "TIME", Kind::duration("100ms", "5m"), "How long a write waits for the log before it is refused; an election of JetStream takes up to 9 s")

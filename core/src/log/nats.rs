@@ -17,6 +17,9 @@ use async_nats::{
 };
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
+use http::Uri;
+use mercurio_net::{ClientFiles, ClientTls, Dial, HTTP1, get};
+use tokio::time::timeout;
 
 use super::{
     LogError, LogId, LogSettings, Position,
@@ -29,6 +32,10 @@ const ID_KEY: &str = "mercurio-log";
 /// How long an acknowledgement may take before all is sent again.
 const ACK: Duration = Duration::from_secs(5);
 
+/// How long a server's monitoring may take to answer, and how much it may say.
+const MONITOR: Duration = Duration::from_secs(2);
+const MONITOR_MAX: usize = 1 << 20;
+
 struct Nats {
     jetstream: jetstream::Context,
     stream: String,
@@ -40,6 +47,9 @@ pub(super) async fn connect(
     settings: &LogSettings,
     new: Option<LogId>,
 ) -> Result<Box<dyn Broker>, LogError> {
+    for monitor in &settings.monitors {
+        check_sync(monitor, settings).await?;
+    }
     let client = client(settings).await?;
     let jetstream = jetstream::context::ContextBuilder::new()
         .timeout(Duration::from_secs(3))
@@ -133,6 +143,47 @@ async fn stream(
             ))),
         },
     }
+}
+
+/// A server that acknowledges before it has synced is refused. Its clients can't ask it; its monitoring
+/// says it. One that doesn't answer now may be the one that failed, and is passed over.
+async fn check_sync(monitor: &str, settings: &LogSettings) -> Result<(), LogError> {
+    let refused = |why: String| LogError::Refused(format!("--log-monitor-url {monitor}: {why}"));
+    let url = format!("{}/jsz?config=true", monitor.trim_end_matches('/'));
+    let url: Uri = url.parse().map_err(|_| refused("no address".into()))?;
+    let tls = match url.scheme_str() {
+        Some("https") => {
+            let files = ClientFiles {
+                ca: settings.ca.clone(),
+                own: None,
+            };
+            let tls = ClientTls::load(files, HTTP1);
+            Some(tls.map_err(|error| refused(error.to_string()))?)
+        }
+        _ => None,
+    };
+    let answer = timeout(MONITOR, get(&url, &Dial::Tcp(tls), MONITOR_MAX)).await;
+    let said = match answer {
+        Ok(Ok(said)) => said,
+        Ok(Err(error)) => {
+            tracing::warn!(monitor, error, "can't ask whether this server syncs");
+            return Ok(());
+        }
+        Err(_) => {
+            tracing::warn!(monitor, "can't ask whether this server syncs: no answer");
+            return Ok(());
+        }
+    };
+    let said: serde_json::Value = serde_json::from_slice(&said)
+        .map_err(|_| refused("the answer is not that of a NATS server".into()))?;
+    if said["config"]["sync_always"] == true {
+        return Ok(());
+    }
+    Err(refused(
+        "this server acknowledges what it has not synced: set `sync_interval: always` in its \
+         `jetstream` block"
+            .into(),
+    ))
 }
 
 /// A stream that keeps less than was asked for is refused.

@@ -35,6 +35,9 @@ pub struct LogSettings {
     pub identity: Option<(PathBuf, PathBuf)>,
     /// Copies that the engine keeps. A log with fewer is refused. Default 1.
     pub replicas: usize,
+    /// NATS: where each server's monitoring is (`http://HOST:8222`). They are asked whether they sync
+    /// what they acknowledge, and refused where they don't. None: it can't be known.
+    pub monitors: Vec<String>,
     /// How long the engine keeps what was appended; set when the log is created. `None`: for ever.
     pub max_age: Option<Duration>,
     /// How long a write waits for the engine before it is refused. An election of JetStream takes
@@ -56,6 +59,7 @@ impl Default for LogSettings {
             ca: None,
             identity: None,
             replicas: 1,
+            monitors: Vec::new(),
             max_age: None,
             wait: Duration::from_secs(15),
             lag: Duration::from_secs(10),

@@ -157,6 +157,16 @@ async fn a_log_that_keeps_less_than_was_asked_for_is_refused() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_do_not_sync_are_refused() {
+    // Their default.
+    let Some(nats) = Nats::start_with(1, "sync_interval: 2m") else {
+        return;
+    };
+    let (_, said) = engine(&nats).refused().await;
+    assert!(said.contains("sync_interval: always"), "{said}");
+}
+
 /// Data belongs to one log, and is not opened for another.
 #[tokio::test(flavor = "multi_thread")]
 async fn data_of_one_log_is_not_opened_for_another() {
