@@ -32,11 +32,11 @@ struct Node {
 impl Nats {
     /// Starts these many, which sync what they acknowledge. `None` where there is no nats-server.
     pub fn start(count: usize) -> Option<Nats> {
-        Self::start_with(count, "sync_interval: always")
+        Self::start_with(count, "sync_interval: always", "")
     }
 
-    /// Starts these many with this in their `jetstream` block.
-    pub fn start_with(count: usize, jetstream: &str) -> Option<Nats> {
+    /// Starts these many with this in their `jetstream` block, and this beside it.
+    pub fn start_with(count: usize, jetstream: &str, more: &str) -> Option<Nats> {
         let binary = tools::tool("nats-server")?;
         let home = TempDir::new().expect("a temporary directory");
         let routes: Vec<SocketAddr> = (0..count).map(|_| free_address()).collect();
@@ -57,7 +57,7 @@ impl Nats {
             };
             let text = format!(
                 "server_name: {name}\nlisten: \"{client}\"\nhttp: \"{monitor}\"\nmax_payload: 8MB\n\
-                 jetstream {{ store_dir: \"{}\", {jetstream} }}\n{cluster}\n",
+                 jetstream {{ store_dir: \"{}\", {jetstream} }}\n{cluster}\n{more}\n",
                 store.display()
             );
             let config = home.path().join(format!("{name}.conf"));
@@ -88,6 +88,11 @@ impl Nats {
         self.nodes[node].process = Some(process);
     }
 
+    /// Where one keeps what it has.
+    pub fn store(&self, node: usize) -> PathBuf {
+        self.home.path().join(format!("n{node}"))
+    }
+
     /// kill -9.
     pub fn kill(&mut self, node: usize) {
         self.nodes[node].process = None;
@@ -97,8 +102,7 @@ impl Nats {
     pub fn wipe(&mut self) {
         for node in 0..self.nodes.len() {
             self.kill(node);
-            let store = self.home.path().join(format!("n{node}"));
-            std::fs::remove_dir_all(store).expect("remove what it had");
+            std::fs::remove_dir_all(self.store(node)).expect("remove what it had");
         }
     }
 

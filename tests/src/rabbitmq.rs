@@ -42,6 +42,11 @@ struct Node {
 impl RabbitMq {
     /// Starts these many, and waits until they serve. `None` where there is no RabbitMQ.
     pub async fn start(count: usize) -> Option<RabbitMq> {
+        Self::start_with(count, "").await
+    }
+
+    /// Starts these many with this in their configuration.
+    pub async fn start_with(count: usize, more: &str) -> Option<RabbitMq> {
         tools::tool_at(Path::new(SCRIPTS).join("rabbitmq-server"))?;
         let home = TempDir::new().expect("a temporary directory");
         let epmd = free_address();
@@ -54,7 +59,7 @@ impl RabbitMq {
             })
             .collect();
         let mut rabbit = RabbitMq { nodes, home, epmd };
-        rabbit.write_config();
+        rabbit.write_config(more);
         for node in 0..count {
             // One after the other: the first one makes the cluster that the others join.
             rabbit.start_node(node);
@@ -63,7 +68,7 @@ impl RabbitMq {
         Some(rabbit)
     }
 
-    fn write_config(&self) {
+    fn write_config(&self, more: &str) {
         let mut text =
             "log.console = true\nlog.console.level = warning\nlog.file = false\n".to_owned();
         // One that was cut off must not go on by itself.
@@ -76,6 +81,7 @@ impl RabbitMq {
                 node.name
             ));
         }
+        text.push_str(more);
         let home = self.home.path();
         std::fs::write(home.join("rabbitmq.conf"), text).expect("write a configuration");
         std::fs::write(home.join("plugins"), "[].").expect("write a configuration");

@@ -72,6 +72,11 @@ impl Message {
         }
     }
 
+    /// Whether it changes nothing.
+    pub fn is_nothing(&self) -> bool {
+        self.appender.is_none() && self.entries.is_empty()
+    }
+
     /// As it travels.
     pub fn encode(log: &LogId, at: Millis, appender: Option<Appender>, entries: &[Entry]) -> Bytes {
         let wire = Wire {

@@ -179,6 +179,12 @@ async fn check_sync(monitor: &str, settings: &LogSettings) -> Result<(), LogErro
     if said["config"]["sync_always"] == true {
         return Ok(());
     }
+    if said["config"]["store_dir"]
+        .as_str()
+        .is_none_or(str::is_empty)
+    {
+        return Err(LogError::away(format!("{monitor}: no JetStream there yet")));
+    }
     Err(refused(
         "this server acknowledges what it has not synced: set `sync_interval: always` in its \
          `jetstream` block"

@@ -314,6 +314,10 @@ impl Link {
             )));
         }
         let message = match Message::decode(payload) {
+            // Another core meant to begin the log at the same moment, and was not the first.
+            Ok(message) if message.log != self.log && message.is_nothing() => {
+                Message::nothing(self.log)
+            }
             Ok(message) if message.log != self.log => {
                 return Err(End::Refused(self.other_log(&message.log)));
             }

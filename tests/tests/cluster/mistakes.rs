@@ -1,5 +1,7 @@
 //! A log that is not what it was, or not what was asked for, is refused, and says so.
 
+use std::path::Path;
+
 use async_nats::jetstream::stream;
 use tonic::Code;
 
@@ -82,6 +84,51 @@ async fn a_log_that_no_longer_reaches_back_is_refused() {
     verify(&cores[0].service_api(), &ledger, &USERS).await;
 }
 
+/// Restored from a copy of before: the server accepts a place beyond its end, and would be silent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_ends_before_what_was_applied_is_refused() {
+    let Some(mut nats) = Nats::start(1) else {
+        return;
+    };
+    let mut core = engine(&nats).start().await;
+    ready(&core).await;
+    let ledger = fill(&core, 5).await;
+    let copy = tempfile::tempdir().unwrap();
+    nats.kill(0);
+    copy_dir(&nats.store(0), copy.path());
+    nats.start_node(0);
+    for n in 5..8 {
+        publish_surely(&core.service_api(), &ledger, request(0, n)).await;
+    }
+    nats.wipe();
+    copy_dir(copy.path(), &nats.store(0));
+    nats.start_node(0);
+    // While a cluster has no leader it may say less than it knows: it is asked several times.
+    let halted = core
+        .process
+        .stderr
+        .find(|line| line.contains("no longer applied") && line.contains("the log ends with"));
+    within("it notices", LATER, halted)
+        .await
+        .expect("it says so");
+    verify(&core.service_api(), &ledger, &USERS).await;
+    core.kill();
+    let (_, said) = core.setup.refused().await;
+    assert!(said.contains("the log ends with message 5"), "{said}");
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_dir(&entry.path(), &to),
+            false => drop(std::fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_entry_of_a_newer_version_stops_applying_and_not_reading() {
     let Some(nats) = Nats::start(1) else { return };
@@ -160,7 +207,7 @@ async fn a_log_that_keeps_less_than_was_asked_for_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_that_do_not_sync_are_refused() {
     // Their default.
-    let Some(nats) = Nats::start_with(1, "sync_interval: 2m") else {
+    let Some(nats) = Nats::start_with(1, "sync_interval: 2m", "") else {
         return;
     };
     let (_, said) = engine(&nats).refused().await;

@@ -5,12 +5,14 @@
 //! | `agree` | every core has the same, whoever published and marked where |
 //! | `away` | the log's servers go away and come back |
 //! | `chaos` | everything fails in turn, under load |
+//! | `guarded` | over TLS, with a password |
 //! | `moving` | a new core filled from a peer; a store of its own made a shared log |
 //! | `mistakes` | a log that is not what it was is refused |
 
 mod agree;
 mod away;
 mod chaos;
+mod guarded;
 mod mistakes;
 mod moving;
 
