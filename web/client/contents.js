@@ -37,6 +37,9 @@ const MARKS_AT_ONCE = 3
 /** Of a list that arrivals have made twice as long, so many pages are kept. */
 const PAGES_KEPT = 10
 const PAGE_MAX = 500
+/** How often a server that is behind is asked, and how long it has in between, in milliseconds. */
+const BEHIND_TRIES = 20
+const BEHIND_PAUSE = 250
 
 export class Contents {
   /** @type {Model} */
@@ -180,6 +183,22 @@ export class Contents {
   }
 
   /**
+   * A page from a server that is behind what the stream has said already would bring back old counts
+   * and marks: it is asked for again, for some seconds.
+   * @param {number} limit
+   * @param {string} token
+   */
+  async #page(limit, token) {
+    for (let tries = 1; ; tries += 1) {
+      const { clientID, cursor } = this.model
+      const page = await this.#api.page(limit, token)
+      const isBehind = !this.isStale && page.clientID === clientID && page.cursor < cursor
+      if (!isBehind || tries === BEHIND_TRIES || this.#isClosed) return page
+      await new Promise((resolve) => setTimeout(resolve, BEHIND_PAUSE))
+    }
+  }
+
+  /**
    * @param {Kind} kind
    * @param {number} limit
    */
@@ -194,7 +213,7 @@ export class Contents {
     try {
       this.#loading += Number(isShown)
       if (isShown) this.#told.changed()
-      const page = await this.#api.page(limit, token)
+      const page = await this.#page(limit, token)
       page.notifications.forEach(Object.freeze)
       const { clientID, cursor } = this.model
       if (clientID !== null && clientID !== page.clientID) return this.#told.otherUser()

@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+
+import { Contents } from './contents.js'
+import { nothing } from './model.js'
+
+/** @param {number} cursor @param {number} unreadCount */
+const page = (cursor, unreadCount) => ({
+  clientID: 'alice',
+  notifications: [],
+  nextPageToken: '',
+  cursor,
+  unreadCount,
+})
+
+test('a page from a server that is behind is asked for again', async (context) => {
+  context.mock.timers.enable({ apis: ['setTimeout'] })
+  const pages = [page(5, 3), page(8, 2), page(9, 1)]
+  const asked = context.mock.fn(async () => pages.shift() ?? page(9, 1))
+  const api = /** @type {any} */ ({ page: asked, user: 'alice' })
+  const config = /** @type {any} */ ({ topics: [], pageSize: 30 })
+  const told = { changed: () => {}, arrived: () => {}, otherUser: () => assert.fail() }
+  const known = { ...nothing, clientID: 'alice', cursor: 9, unreadCount: 1 }
+  const contents = new Contents(config, api, told, known)
+  const loaded = contents.load('refresh')
+  for (const times of [1, 2, 3]) {
+    for (let turns = 0; turns < 10; turns += 1) await turn()
+    assert.equal(asked.mock.callCount(), times)
+    assert.equal(contents.model.unreadCount, 1, 'what is older is not taken')
+    context.mock.timers.tick(250)
+  }
+  await loaded
+  assert.equal(contents.model.unreadCount, 1)
+  contents.close()
+})
