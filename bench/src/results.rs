@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt::Write as _, fs, path::Path, process::Comman
 
 use crate::{
     plot,
-    report::{Line, Report, Section, Table},
+    report::{Line, Report, Row, Section, Table},
     spread::{Spread, short, thousands},
     target::Kind,
     workloads::Workload,
@@ -165,24 +165,35 @@ fn cpu(line: &Line) -> String {
     format!("{all}: {}", processes.join(", "))
 }
 
+/// A table for each set of columns.
 fn put_rows(text: &mut String, section: &Section) {
-    let Some(first) = section.rows.first() else {
-        return;
+    let columns_of = |row: &Row| -> Vec<&'static str> {
+        row.figures.iter().map(|(column, _)| *column).collect()
     };
-    let columns: Vec<&str> = first.figures.iter().map(|(column, _)| *column).collect();
-    let _ = writeln!(
-        text,
-        "\n| | {} |\n|---{}|",
-        columns.join(" | "),
-        "|---".repeat(columns.len())
-    );
-    let mut names: Vec<&str> = section.rows.iter().map(|row| row.name.as_str()).collect();
-    names.dedup();
-    for name in names {
-        let rounds = || section.rows.iter().filter(|row| row.name == name);
-        let cells = (0..columns.len()).map(|at| Spread::of(rounds().map(|row| row.figures[at].1)));
-        let cells: Vec<String> = cells.map(Spread::show).collect();
-        let _ = writeln!(text, "| {name} | {} |", cells.join(" | "));
+    let mut tables: Vec<Vec<&str>> = Vec::new();
+    for row in &section.rows {
+        let columns = columns_of(row);
+        if !tables.contains(&columns) {
+            tables.push(columns);
+        }
+    }
+    for columns in tables {
+        let _ = writeln!(
+            text,
+            "\n| | {} |\n|---{}|",
+            columns.join(" | "),
+            "|---".repeat(columns.len())
+        );
+        let rows = || section.rows.iter().filter(|row| columns_of(row) == columns);
+        let mut names: Vec<&str> = rows().map(|row| row.name.as_str()).collect();
+        names.dedup();
+        for name in names {
+            let rounds = || rows().filter(|row| row.name == name);
+            let cells =
+                (0..columns.len()).map(|at| Spread::of(rounds().map(|row| row.figures[at].1)));
+            let cells: Vec<String> = cells.map(Spread::show).collect();
+            let _ = writeln!(text, "| {name} | {} |", cells.join(" | "));
+        }
     }
 }
 

@@ -30,6 +30,9 @@ use super::{
 /// Deliveries that may be under way; acknowledged as they are read.
 const PREFETCH: u16 = 500;
 
+/// Of them when it is only looked where the queue ends: the last chunk's may be large.
+const LOOKED_AT: u16 = 32;
+
 /// How long the first message of a queue may take to come; an empty one has none.
 const FIRST: Duration = Duration::from_secs(2);
 
@@ -166,7 +169,7 @@ const PRECONDITION_FAILED: u16 = 406;
 
 /// Which log the queue's first message is of. `None`: it has none.
 async fn identity(channel: &Channel, queue: &ShortString) -> Result<Option<LogId>, LogError> {
-    let mut consumer = consume(channel, queue, "identity", offset_text("first")).await?;
+    let mut consumer = consume(channel, queue, "identity", offset_text("first"), 1).await?;
     let first = timeout(FIRST, consumer.next()).await;
     cancel(channel, &consumer).await?;
     let Ok(Some(first)) = first else {
@@ -191,9 +194,10 @@ async fn consume(
     queue: &ShortString,
     tag: &str,
     offset: AMQPValue,
+    prefetch: u16,
 ) -> Result<Consumer, LogError> {
     channel
-        .basic_qos(PREFETCH, BasicQosOptions::default())
+        .basic_qos(prefetch, BasicQosOptions::default())
         .await
         .map_err(LogError::away)?;
     let mut arguments = FieldTable::default();
@@ -260,14 +264,21 @@ impl Broker for RabbitMq {
     }
 
     async fn bounds(&self) -> Result<Bounds, LogError> {
-        let mut first = consume(&self.looks, &self.queue, "first", offset_text("first")).await?;
+        let mut first = consume(&self.looks, &self.queue, "first", offset_text("first"), 1).await?;
         let begins = timeout(FIRST, first.next()).await;
         cancel(&self.looks, &first).await?;
         let Ok(Some(begins)) = begins else {
             return Err(LogError::away("the queue's first message did not come"));
         };
         let begins = position(&begins.map_err(LogError::away)?)?;
-        let mut chunk = consume(&self.looks, &self.queue, "last", offset_text("last")).await?;
+        let mut chunk = consume(
+            &self.looks,
+            &self.queue,
+            "last",
+            offset_text("last"),
+            LOOKED_AT,
+        )
+        .await?;
         let mut last = begins;
         while let Ok(Some(delivery)) = timeout(QUIET, chunk.next()).await {
             let delivery = delivery.map_err(LogError::away)?;
@@ -295,6 +306,7 @@ impl Broker for RabbitMq {
             &self.queue,
             "tail",
             AMQPValue::LongLongInt(offset),
+            PREFETCH,
         )
         .await?;
         let tail = consumer.then(async |delivery| {
