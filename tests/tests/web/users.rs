@@ -114,7 +114,7 @@ async fn who_signs_in_again_is_served_in_every_tab() {
     let id = many(&service.service_api(), 1).await[0];
     for sharing in ["worker", "leader"] {
         let tokens = [
-            service.secret().expiring("alice", "", 3),
+            service.secret().expiring("alice", "", 10),
             service.secret().expiring("alice", "", -60),
         ];
         let options = json!({ "tokens": tokens, "sharing": sharing });
