@@ -18,7 +18,7 @@ use lapin::{
     types::{AMQPValue, FieldTable, LongString, ShortString},
     uri::AMQPUri,
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::clock;
 
@@ -176,6 +176,8 @@ async fn identity(channel: &Channel, queue: &ShortString) -> Result<Option<LogId
         return Ok(None);
     };
     let first = first.map_err(LogError::away)?;
+    let acked = first.ack(BasicAckOptions::default()).await;
+    acked.map_err(LogError::away)?;
     match Message::decode(&first.data) {
         Ok(message) => Ok(Some(message.log)),
         Err(_) => Err(LogError::Refused(format!(
@@ -270,7 +272,10 @@ impl Broker for RabbitMq {
         let Ok(Some(begins)) = begins else {
             return Err(LogError::away("the queue's first message did not come"));
         };
-        let begins = position(&begins.map_err(LogError::away)?)?;
+        let begins = begins.map_err(LogError::away)?;
+        let acked = begins.ack(BasicAckOptions::default()).await;
+        acked.map_err(LogError::away)?;
+        let begins = position(&begins)?;
         let mut chunk = consume(
             &self.looks,
             &self.queue,
@@ -280,7 +285,13 @@ impl Broker for RabbitMq {
         )
         .await?;
         let mut last = begins;
-        while let Ok(Some(delivery)) = timeout(QUIET, chunk.next()).await {
+        // What comes meanwhile comes without end: it is looked for a moment only.
+        let mut until = Instant::now() + FIRST;
+        let mut has_come = false;
+        while let Ok(Some(delivery)) = timeout_at(until, chunk.next()).await {
+            if !has_come {
+                (has_come, until) = (true, Instant::now() + QUIET);
+            }
             let delivery = delivery.map_err(LogError::away)?;
             last = last.max(position(&delivery)?);
             delivery
@@ -289,6 +300,9 @@ impl Broker for RabbitMq {
                 .map_err(LogError::away)?;
         }
         cancel(&self.looks, &chunk).await?;
+        if !has_come {
+            return Err(LogError::away("the queue's last messages did not come"));
+        }
         Ok(Bounds {
             first: begins,
             last,

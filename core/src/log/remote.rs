@@ -274,7 +274,6 @@ impl Link {
             LogError::Refused(why) => End::Doubt(why),
             away @ LogError::Away(_) => away.into(),
         })?;
-        self.doubts = 0;
         Ok(())
     }
 
