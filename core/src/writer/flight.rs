@@ -123,8 +123,18 @@ impl Flights {
         self.under_way.push_back((appender, waiters));
     }
 
-    /// Those who wait for this batch, which was applied.
+    /// Those who wait for this batch, which was applied. One before it that did not land was applied
+    /// while the store was opened again: what became of it is not known here.
     pub fn land(&mut self, appender: Appender) -> Option<Vec<Waiter>> {
+        let is_before = |(first, _): &mut (Appender, _)| {
+            first.id == appender.id && first.number < appender.number
+        };
+        while let Some((_, waiters)) = self.under_way.pop_front_if(is_before) {
+            let unknown = WriteError::Failed("it was opened again".into());
+            waiters
+                .into_iter()
+                .for_each(|waiter| waiter.refuse(&unknown));
+        }
         let landed = self.under_way.pop_front_if(|(first, _)| *first == appender);
         landed.map(|(_, waiters)| waiters)
     }
@@ -148,5 +158,29 @@ impl Flights {
             self.safe.push(number);
         }
         Vec::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_did_not_land_holds_up_no_other() {
+        let mut flights = Flights::default();
+        let by = |number| Appender { id: 1, number };
+        let mut waiting = Vec::new();
+        for number in 1..=3 {
+            let (to, answered) = oneshot::channel();
+            flights.begin(by(number), vec![Waiter::Marker(to)]);
+            waiting.push(answered);
+        }
+        let landed = flights.land(by(3)).expect("it waits");
+        assert_eq!((landed.len(), flights.count()), (1, 0));
+        for answered in &mut waiting[..2] {
+            let refused = answered.try_recv().expect("an answer");
+            assert!(matches!(refused, Err(WriteError::Failed(_))));
+        }
+        assert!(waiting[2].try_recv().is_err(), "answered by who applied it");
     }
 }

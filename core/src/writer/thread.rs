@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -75,9 +78,14 @@ impl WriterThread {
         let mut tail = self.log.log.tail();
         let (mut requests, mut events) = (Vec::new(), Vec::new());
         let mut has_ended = false;
+        // By then what is under way in a log elsewhere has landed, or is left to who asked.
+        let mut landing = None;
         loop {
             if stop.is_cancelled() {
                 waiting.close();
+                if self.log.id.is_some() {
+                    landing.get_or_insert_with(|| tokio::time::Instant::now() + LANDING);
+                }
             }
             let has_room = self.flights.count() < FLIGHTS;
             tokio::select! {
@@ -88,7 +96,8 @@ impl WriterThread {
                         tail = None;
                     }
                 }
-                () = sleep(LANDING), if has_ended => return,
+                () = stop.cancelled(), if !stop.is_cancelled() => {}
+                () = past(landing), if landing.is_some() => return,
             }
             if has_ended && self.flights.is_empty() {
                 return;
@@ -206,9 +215,12 @@ impl WriterThread {
     /// past it.
     async fn apply_messages(&mut self, stop: &CancellationToken) {
         let Some(log) = self.log.id else { return };
-        while !self.messages.is_empty() && !stop.is_cancelled() {
+        while !self.messages.is_empty() {
             let applied = self.recover().and_then(|()| self.apply_some(&log));
             if let Err(error) = applied {
+                if stop.is_cancelled() {
+                    return;
+                }
                 tracing::debug!(%error, "the log is applied again in a moment");
                 tokio::select! {
                     () = sleep(REOPEN_AFTER / 4) => {}
@@ -399,6 +411,13 @@ struct Staged {
     /// The newest time among them.
     at: Millis,
     landed: Vec<(Appender, Vec<Outcome>)>,
+}
+
+/// Waits until then.
+async fn past(deadline: Option<tokio::time::Instant>) {
+    if let Some(deadline) = deadline {
+        sleep_until(deadline).await;
+    }
 }
 
 /// What the log brings next; 0: nothing more.
