@@ -17,22 +17,23 @@
 //!
 //! The first frame of a file says how far the appenders of a shared log have come.
 //!
-//! Behind the last frame a file holds zeros, written and synced ahead, so that a commit's sync
-//! writes data only: no file size, and no extent that has to be marked as written. ext4 does the
-//! latter after the data, and a sync that it fails in is told of no error.
+//! Behind the last frame a file holds zeros, written and synced ahead, so that a commit's write
+//! is of data only: no file size, and no extent that has to be marked as written. ext4 does the
+//! latter after the data, and a sync that it fails in is told of no error. How a commit is written:
+//! `output.rs`.
 
 mod appenders;
 mod entry;
 mod examine;
 mod frames;
 mod high_water;
+mod output;
 
 #[cfg(test)]
 mod tests;
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io,
+    fs::{self, File},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
@@ -48,9 +49,7 @@ pub(super) use entry::Frame;
 
 use frames::{Frames, Stretch, Tail};
 use high_water::HighWater;
-
-/// Zeros are written in such steps.
-const AHEAD_BYTES: u64 = 1 << 20;
+use output::{AHEAD_BYTES, Output};
 
 /// Whether what is appended has to be safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,13 +65,9 @@ pub(super) struct Journal {
     dir: PathBuf,
     /// The first sequence of each file, ascending; the last one is appended to.
     files: Vec<Sequence>,
-    file: File,
-    /// Where the next frame goes; all before it is safe.
-    end: u64,
-    /// Up to here the file has space.
-    allocated: u64,
+    output: Output,
     next: Sequence,
-    /// A sync failed: what the file holds behind `end` is not known.
+    /// A sync failed: what the file holds behind the output's end is not known.
     failed: bool,
     frame: Vec<u8>,
     high_water: HighWater,
@@ -108,17 +103,12 @@ impl Journal {
             appenders,
             ..
         } = frames;
-        let file = OpenOptions::new()
-            .write(true)
-            .open(&path)
-            .map_err(StoreError::io("open", &path))?;
+        let output = Output::open(&path, end, durability).map_err(StoreError::io("open", &path))?;
         let high_water = HighWater::open(data_dir, next - 1)?;
         let mut journal = Self {
             dir,
             files,
-            file,
-            end,
-            allocated: end,
+            output,
             next,
             failed: true,
             frame: Vec::new(),
@@ -152,7 +142,8 @@ impl Journal {
     ) -> Result<(), StoreError> {
         let dir = data_dir.join("log");
         fs::create_dir_all(&dir).map_err(StoreError::io("create", &dir))?;
-        create(&dir, applied + 1, appenders).map(drop)
+        create(&dir, applied + 1, appenders)?;
+        Ok(())
     }
 
     /// How far the appenders of a shared log have come.
@@ -180,7 +171,7 @@ impl Journal {
         }
         let mut buffer = std::mem::take(&mut self.frame);
         frame.write_to(&mut buffer);
-        let written = self.write(&buffer);
+        let written = self.output.append(&buffer);
         self.failed = written.is_err();
         buffer.clear();
         // A rare large batch is not kept in memory.
@@ -201,30 +192,11 @@ impl Journal {
     /// It can't be synced.
     pub fn sync(&mut self) -> Result<(), StoreError> {
         if self.durability == Durability::Elsewhere && !self.failed {
-            let synced = self.file.sync_all();
+            let synced = self.output.sync();
             self.failed = synced.is_err();
             synced.map_err(StoreError::io("sync", &self.path()))?;
             self.high_water.note(self.last());
         }
-        Ok(())
-    }
-
-    fn write(&mut self, frame: &[u8]) -> io::Result<()> {
-        let end = self.end + frame.len() as u64;
-        if end > self.allocated {
-            let ahead = end.next_multiple_of(AHEAD_BYTES);
-            let zeros = vec![0; (ahead - self.allocated) as usize];
-            self.file.write_all_at(&zeros, self.allocated)?;
-            if self.durability == Durability::Here {
-                self.file.sync_all()?;
-            }
-            self.allocated = ahead;
-        }
-        self.file.write_all_at(frame, self.end)?;
-        if self.durability == Durability::Here {
-            self.file.sync_data()?;
-        }
-        self.end = end;
         Ok(())
     }
 
@@ -234,10 +206,9 @@ impl Journal {
     /// The file can't be cut or synced.
     pub fn repair(&mut self) -> Result<(), StoreError> {
         if self.failed {
-            let cut = self.file.set_len(self.end);
-            cut.and_then(|()| self.file.sync_all())
+            self.output
+                .cut()
                 .map_err(StoreError::io("repair", &self.path()))?;
-            self.allocated = self.end;
             self.failed = false;
         }
         Ok(())
@@ -252,11 +223,13 @@ impl Journal {
         if is_begun && !self.failed {
             // What is packed is safe, and the journal must not end before it.
             self.sync()?;
-            let (file, end) = create(&self.dir, self.next, &self.appenders.all())?;
-            self.give_back();
-            self.file = file;
+            let end = create(&self.dir, self.next, &self.appenders.all())?;
+            let path = path(&self.dir, self.next);
+            let output =
+                Output::open(&path, end, self.durability).map_err(StoreError::io("open", &path))?;
+            self.output.give_back();
+            self.output = output;
             self.files.push(self.next);
-            (self.end, self.allocated) = (end, end);
         }
         while self.files.get(1).is_some_and(|next| *next <= needed) {
             let path = path(&self.dir, self.files[0]);
@@ -269,15 +242,6 @@ impl Journal {
     #[cfg(test)]
     pub fn fail(&mut self) {
         self.failed = true;
-    }
-
-    /// Gives space back that was taken ahead.
-    fn give_back(&self) {
-        if !self.failed
-            && let Err(error) = self.file.set_len(self.end)
-        {
-            tracing::debug!(%error, "cut the log's file to its content");
-        }
     }
 
     /// The entries behind `after`, in batches as they were appended, and how far each reaches.
@@ -324,7 +288,9 @@ impl Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        self.give_back();
+        if !self.failed {
+            self.output.give_back();
+        }
     }
 }
 
@@ -333,7 +299,7 @@ fn path(dir: &Path, first: Sequence) -> PathBuf {
 }
 
 /// A file that is whole when it has its name, and where its frames end.
-fn create(dir: &Path, first: Sequence, appenders: &[Appender]) -> Result<(File, u64), StoreError> {
+fn create(dir: &Path, first: Sequence, appenders: &[Appender]) -> Result<u64, StoreError> {
     let path = path(dir, first);
     let part = path.with_extension("part");
     let mut head = Vec::new();
@@ -345,7 +311,7 @@ fn create(dir: &Path, first: Sequence, appenders: &[Appender]) -> Result<(File, 
         file.sync_all()?;
         fs::rename(&part, &path)?;
         sync_dir(dir)?;
-        Ok((file, head.len() as u64))
+        Ok(head.len() as u64)
     });
     made.map_err(StoreError::io("create", &path))
 }
