@@ -304,3 +304,45 @@ fn segments_that_were_merged_and_not_yet_removed_are_no_damage() {
     let refused = open(dir.path()).err().expect("a segment is missing");
     assert!(refused.is_damage(), "{refused}");
 }
+
+/// Killed while the directories of what was merged, or buried, go one after the other.
+#[test]
+fn whatever_is_left_of_what_was_replaced_is_no_damage() {
+    let old = ["00000001.1", "00000002.1", "00000003.1"];
+    for (buried, left) in [false, true]
+        .into_iter()
+        .flat_map(|b| (0..8).map(move |l| (b, l)))
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path()).unwrap();
+        for event in ["a", "b", "c"] {
+            publish(&store, event).unwrap();
+            store.roll().unwrap();
+        }
+        while store.pack_one(AT).unwrap() {}
+        let segments = dir.path().join("segments");
+        let before = tempfile::tempdir().unwrap();
+        super::model_tests::copy(&segments, before.path());
+        let replaced = match buried {
+            false => store.merge_some(AT),
+            true => store.bury_past(AT + 2 * 365 * 86_400_000),
+        };
+        assert!(replaced.unwrap());
+        drop(store);
+        for (place, old) in old
+            .iter()
+            .enumerate()
+            .filter(|(place, _)| left >> place & 1 == 1)
+        {
+            fs::rename(before.path().join(old), segments.join(old))
+                .unwrap_or_else(|error| panic!("{place}: {error}"));
+        }
+        let store = open(dir.path()).unwrap_or_else(|error| panic!("{buried} {left:b}: {error}"));
+        assert_eq!(store.segments(), 2, "{buried} {left:b}");
+        assert_eq!(store.last_sequence(), 3, "{buried} {left:b}");
+        for event in ["a", "b", "c"] {
+            let outcome = publish(&store, event).unwrap();
+            assert_eq!(is_duplicate(&outcome), !buried, "{buried} {left:b}");
+        }
+    }
+}
