@@ -1,5 +1,7 @@
 //! What those who run the service ask: one file for each kind of call.
 
+mod revoke;
+
 use std::sync::Arc;
 
 use mercurio_proto::v1::{self as pb, admin_service_server::AdminService};
@@ -17,8 +19,10 @@ impl AdminService for Admin {
         request: Request<pb::RevokeTokensRequest>,
     ) -> Result<Response<pb::RevokeTokensResponse>, Status> {
         let context = &self.0;
-        let identity = context.administrator(Caller::of(&request)).await;
-        identity.map_err(|refusal| context.refuse(refusal))?;
-        Err(Status::unimplemented("not yet"))
+        context
+            .revoke_tokens(request)
+            .await
+            .map(Response::new)
+            .map_err(|refusal| context.refuse(refusal))
     }
 }
