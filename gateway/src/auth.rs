@@ -1,16 +1,12 @@
 //! Who is asking: tokens at the edge, from the Authorization header, a cookie or the query.
 
-use std::time::SystemTime;
-
+use crate::{Context, error::ApiError, lease::Token, query::Query};
 use axum::{
     extract::{FromRequestParts, Path},
     http::request::Parts,
 };
 use http::{HeaderMap, Method, StatusCode, header};
-use mercurio_auth::{Identity, TokenError};
-use tokio::time::Instant;
-
-use crate::{Context, error::ApiError, query::Query};
+use mercurio_auth::{Identity, Revocations as _, TokenError};
 
 /// A caller whose token was verified.
 pub(crate) struct Caller {
@@ -24,15 +20,18 @@ pub(crate) struct Client {
 }
 
 impl Caller {
-    /// Whose token it is.
-    pub fn user(&self) -> &str {
-        &self.identity.user
+    /// As far as it holds a stream open.
+    pub fn token(&self) -> Token<'_> {
+        Token::of(&self.identity)
     }
 
-    /// When the token expires.
-    pub fn until(&self) -> Option<Instant> {
-        let left = self.identity.remaining(SystemTime::now());
-        left.map(|left| Instant::now() + left)
+    /// Whether the token is still good. It was when the request came, but it may have been revoked
+    /// since, before what it opened was there to be ended.
+    pub fn check_not_revoked(&self, context: &Context) -> Result<(), ApiError> {
+        match context.revocations.set().is_revoked(&self.identity) {
+            true => Err(refused(&TokenError::Revoked)),
+            false => Ok(()),
+        }
     }
 
     pub fn check_may_publish(&self) -> Result<(), ApiError> {
@@ -89,12 +88,18 @@ impl FromRequestParts<std::sync::Arc<Context>> for Caller {
                 }
             },
         };
-        let identity = context
-            .verifier
-            .verify_newest(&token)
-            .await
-            .map_err(|error| refused(&error))?;
-        Ok(Self { identity })
+        let verified = context.verifier.verify_newest(&token).await;
+        let caller = Self {
+            identity: verified.map_err(|error| refused(&error))?,
+        };
+        // Which tokens are revoked, a core has to have said once.
+        if !context.revocations.is_told() {
+            if !context.revocations.told(settings.open_timeout).await {
+                return Err(ApiError::core_away());
+            }
+            caller.check_not_revoked(context)?;
+        }
+        Ok(caller)
     }
 }
 
