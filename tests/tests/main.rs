@@ -3,6 +3,7 @@
 mod auth;
 mod backup;
 mod browser;
+mod check_config;
 mod cli;
 mod clients;
 mod cluster;

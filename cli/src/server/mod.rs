@@ -2,6 +2,7 @@
 //! drained at a signal.
 
 mod admin;
+pub mod configured;
 mod jwks;
 pub mod keys;
 mod listen;
