@@ -10,7 +10,7 @@ use http::{HeaderMap, Method, StatusCode, header};
 use mercurio_auth::{Identity, TokenError};
 use tokio::time::Instant;
 
-use crate::{Context, error::ApiError, query::Query};
+use crate::{Context, access::User, error::ApiError, query::Query};
 
 /// A caller whose token was verified.
 pub(crate) struct Caller {
@@ -94,6 +94,7 @@ impl FromRequestParts<std::sync::Arc<Context>> for Caller {
             .verify_newest(&token)
             .await
             .map_err(|error| refused(&error))?;
+        User::note(&parts.extensions, &identity.user);
         Ok(Self { identity })
     }
 }

@@ -1,5 +1,6 @@
 //! Whole-system tests, a module per feature. The harness and its manual: `../src/lib.rs`.
 
+mod access_log;
 mod auth;
 mod backup;
 mod browser;
