@@ -88,7 +88,7 @@ pub(crate) async fn accept(context: &Arc<Context>, listener: TcpListener, router
         }
     }
     drop(listener);
-    context.registry.end(End::Closing);
+    context.registry.end(End::Closing("shutdown"));
     open.tasks.close();
     let ended = timeout(settings.shutdown_grace, open.tasks.wait()).await;
     if ended.is_err() {

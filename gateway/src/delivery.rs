@@ -236,7 +236,7 @@ impl Delivery {
     fn poll_stuck(&mut self, task: &mut Task<'_>) -> Poll<()> {
         match self.feed.mailbox().poll_end(task) {
             Poll::Ready(End::Cut) => return Poll::Ready(()),
-            Poll::Ready(End::Closing) if self.ending.is_none() => self.close("shutdown"),
+            Poll::Ready(End::Closing(why)) if self.ending.is_none() => self.close(why),
             _ => {}
         }
         // A page that is on its way is read to its end: others wait for their turn.
@@ -263,8 +263,8 @@ impl Delivery {
                     self.feed.catch_up();
                     return Poll::Ready(Ok(()));
                 }
-                Mail::End(End::Closing) => {
-                    self.close("shutdown");
+                Mail::End(End::Closing(why)) => {
+                    self.close(why);
                     return Poll::Ready(Ok(()));
                 }
                 Mail::End(End::Cut) => {
@@ -317,8 +317,8 @@ impl Future for Delivery {
                 // Its end may come while the store is read.
                 match this.feed.mailbox().poll_end(task) {
                     Poll::Ready(End::Cut) => return Poll::Ready(()),
-                    Poll::Ready(End::Closing) => {
-                        this.close("shutdown");
+                    Poll::Ready(End::Closing(why)) => {
+                        this.close(why);
                         continue;
                     }
                     Poll::Pending => {}

@@ -12,6 +12,7 @@
 //! | `socket`, `sse` | what it is written to; its bytes |
 //! | `registry`, `mailbox`, `lease` | which streams are open, what waits for each, until when |
 //! | `relay` | the one upstream stream |
+//! | `revocations` | which tokens are revoked |
 //! | `cores`, `choice`, `core` | calls, to the current core; which one that is; the connections to one |
 //! | `access` | the access log |
 //! | `json` | what a notification looks like |
@@ -45,6 +46,7 @@ mod patience;
 mod query;
 mod registry;
 mod relay;
+mod revocations;
 mod server;
 pub mod settings;
 mod socket;
@@ -59,12 +61,13 @@ use tokio_util::sync::CancellationToken;
 pub use server::{Gateway, ServeError};
 pub use settings::GatewaySettings;
 
-use crate::{cores::Cores, metrics::Metrics, registry::Registry};
+use crate::{cores::Cores, metrics::Metrics, registry::Registry, revocations::Revocations};
 
 /// What every handler has at hand.
 struct Context {
     settings: GatewaySettings,
-    verifier: Arc<Verifier>,
+    verifier: Verifier,
+    revocations: Revocations,
     cores: Cores,
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,

@@ -10,7 +10,7 @@ use axum::{
     routing::{get, post, put},
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
-use mercurio_auth::{ServiceTokens, Verifier};
+use mercurio_auth::{RevocationSet, ServiceTokens, Verifier};
 use prometheus_client::registry::Registry as MetricsRegistry;
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::Semaphore};
@@ -29,6 +29,7 @@ use crate::{
     metrics::Metrics,
     registry::{Limits, Registry},
     relay,
+    revocations::Revocations,
     settings::GatewaySettings,
     stream,
 };
@@ -78,6 +79,7 @@ impl Gateway {
         metrics.register(registry);
         let cores = Cores::new(&settings, tokens, metrics.clone())
             .map_err(|(url, source)| ServeError::CoreUrl { url, source })?;
+        let revoked: Arc<RevocationSet> = Arc::default();
         let cors = cors(&settings.cors_origins)?;
         let limits = Limits {
             streams: settings.streams_max,
@@ -90,7 +92,8 @@ impl Gateway {
             metrics,
             catch_ups: Arc::new(Semaphore::new(settings.catch_ups)),
             settings,
-            verifier,
+            verifier: Verifier::clone(&verifier).with_revocations(revoked.clone()),
+            revocations: Revocations::new(revoked),
             shutdown: CancellationToken::new(),
         });
         let router = router(&context)

@@ -37,6 +37,7 @@ mod relay;
 mod renewal;
 mod resume;
 mod retention;
+mod revoking;
 mod shutdown;
 mod slow_reader;
 mod soak;

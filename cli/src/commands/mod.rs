@@ -9,6 +9,7 @@ mod migrate;
 mod publish;
 mod read;
 mod restore;
+mod revoke;
 mod serve;
 mod subscribe;
 mod token;
@@ -95,6 +96,10 @@ fn subcommand(command: Command) -> Clap {
             read::arguments(clap),
             "mercurio read --recipient alice 17 18",
         ),
+        Command::Revoke => (
+            revoke::arguments(clap),
+            "mercurio revoke --jwt-secret-file key --sub alice --until 8h",
+        ),
         Command::Backup => (
             backup::arguments(clap),
             "mercurio backup --jwt-secret-file key /backups/today",
@@ -138,6 +143,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Failure> {
         Command::Subscribe => client::run(subscribe::run(&settings, matches)),
         Command::History => client::run(history::run(&settings, matches)),
         Command::Read => client::run(read::run(&settings, matches)),
+        Command::Revoke => client::run(revoke::run(&settings, matches)),
         Command::Backup => client::run(backup::run(&settings, matches)),
         Command::Restore => restore::run(&settings, matches),
         Command::Verify => verify::run(&settings),

@@ -1,11 +1,11 @@
 //! A gateway's stream: who is connected comes in, each entry that concerns one of them goes out
 //! once. It pulls, as `subscribe.rs` does; what waits is bounded at the hub.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use futures_util::stream::{self, BoxStream, StreamExt};
 use mercurio_proto::v1::{self as pb, relay_request::Message, relay_service_server::RelayService};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue};
 use tracing::{Instrument, Span};
 
 use crate::{
@@ -22,6 +22,9 @@ use super::{
 /// Joins that may wait for their answer; no more is read from the gateway meanwhile.
 const UNANSWERED_JOINS: usize = 4096;
 
+/// The head that says that the set of revocations comes first.
+const REVOCATIONS: &str = "mercurio-revocations";
+
 /// `mercurio.v1.RelayService`.
 pub(super) struct Relays(pub Arc<Context>);
 
@@ -34,10 +37,14 @@ impl RelayService for Relays {
         request: Request<Streaming<pb::RelayRequest>>,
     ) -> Result<Response<Self::RelayStream>, Status> {
         let context = &self.0;
-        open(context, request)
+        let messages = open(context, request)
             .await
-            .map(Response::new)
-            .map_err(|refusal| context.refuse(refusal))
+            .map_err(|refusal| context.refuse(refusal))?;
+        let mut response = Response::new(messages);
+        // The gateway waits for them before it lets anybody in.
+        let says = MetadataValue::from_static("told");
+        response.metadata_mut().insert(REVOCATIONS, says);
+        Ok(response)
     }
 }
 
@@ -55,7 +62,9 @@ async fn open(
         hub: context.hub.relay(),
         requests: Some(request.into_inner()),
         unanswered: 0,
-        ending: Ending::new(&identity, &context.shutdown),
+        // Registered above: what is revoked from now on comes through the hub.
+        told: convert::revocations(&context.store.revocations().all()),
+        ending: Ending::new(identity, context),
         context: context.clone(),
     };
     let span = Span::current();
@@ -85,6 +94,8 @@ struct Relay {
     /// Messages handed out.
     delivered: u64,
     call: Call,
+    /// Revocations that the gateway is told before all else.
+    told: VecDeque<pb::RelayResponse>,
     ending: Ending,
     _counted: OpenRelay,
 }
@@ -98,6 +109,9 @@ impl Drop for Relay {
 impl Relay {
     async fn next(&mut self) -> Result<pb::RelayResponse, Status> {
         loop {
+            if let Some(message) = self.told.pop_front() {
+                return Ok(message);
+            }
             let takes_requests = self.unanswered < UNANSWERED_JOINS;
             let request = async {
                 match &mut self.requests {
@@ -149,7 +163,7 @@ impl Relay {
             }
             Some(Message::Renew(pb::RelayRenew { token })) => {
                 let identity = self.context.service_token(&token).await?;
-                self.ending = Ending::new(&identity, &self.context.shutdown);
+                self.ending = Ending::new(identity, &self.context);
             }
             // A later gateway's: what it means can't be done, and leaving it out would be a lie.
             None => {
@@ -176,7 +190,11 @@ impl Relay {
                 }
                 self.context.metrics.delivered_to_relays.inc();
             }
-            RelayEvent::Reset { cursor } => tracing::warn!(cursor, "a relay was reset"),
+            RelayEvent::Revoked(_) => {}
+            RelayEvent::Reset { cursor } => {
+                tracing::warn!(cursor, "a relay was reset");
+                self.told = convert::revocations(&self.context.store.revocations().all());
+            }
         }
         Some(convert::relay_event(event))
     }

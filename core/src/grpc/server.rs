@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use mercurio_proto::{
     FILE_DESCRIPTOR_SET,
     v1::{
+        admin_service_server::AdminServiceServer,
         notification_service_server::NotificationServiceServer,
         relay_service_server::RelayServiceServer, snapshot_service_server::SnapshotServiceServer,
     },
@@ -27,6 +28,7 @@ use crate::log::LogStatus;
 use super::{
     Context,
     access::AccessLayer,
+    admin::Admin,
     ends::Ends,
     incoming::{self, Door},
     notifications::Notifications,
@@ -126,6 +128,7 @@ async fn router(
         .max_decoding_message_size(most);
     let relays = RelayServiceServer::new(Relays(context.clone())).max_decoding_message_size(most);
     let snapshots = SnapshotServiceServer::new(Snapshots(context.clone()));
+    let admin = AdminServiceServer::new(Admin(context.clone()));
     let (health, health_service) = tonic_health::server::health_reporter();
     set_serving(&health, context.log.now().is_ready()).await;
     // Older clients (grpcurl before 1.8.8) ask for v1alpha.
@@ -148,6 +151,7 @@ async fn router(
         .add_service(notifications)
         .add_service(relays)
         .add_service(snapshots)
+        .add_service(admin)
         .add_service(Ends::new(health_service, others_end))
         .add_service(Ends::new(reflection().build_v1()?, others_end))
         .add_service(Ends::new(reflection().build_v1alpha()?, others_end));
@@ -176,6 +180,7 @@ async fn set_serving(health: &HealthReporter, is_serving: bool) {
         <NotificationServiceServer<Notifications> as tonic::server::NamedService>::NAME,
         <RelayServiceServer<Relays> as tonic::server::NamedService>::NAME,
         <SnapshotServiceServer<Snapshots> as tonic::server::NamedService>::NAME,
+        <AdminServiceServer<Admin> as tonic::server::NamedService>::NAME,
     ];
     for service in ours {
         health.set_service_status(service, status).await;

@@ -63,7 +63,7 @@ pub(super) async fn open(
         call,
         _counted: counted,
     };
-    let ending = Ending::new(&identity, &context.shutdown);
+    let ending = Ending::new(identity, context);
     let span = Span::current();
     let messages = stream::unfold(Some((feed, ending)), move |open| {
         async move {
@@ -257,6 +257,7 @@ impl Feed {
                 let is_wanted = match &live.change {
                     Change::Published(published) => self.wants(published, clock::now()),
                     Change::ReadState(_) => true,
+                    Change::Revoked(_) => false,
                 };
                 is_wanted.then(|| self.as_live(&live))
             }

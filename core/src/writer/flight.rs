@@ -7,16 +7,17 @@ use tokio::sync::oneshot;
 use crate::{
     entry::Sequence,
     metrics::Metrics,
-    store::{Appender, Outcome},
+    store::{Appender, Outcome, REVOCATIONS_MAX, Revoking},
 };
 
-use super::{PublishOutcome, ReadStateOutcome, WriteError};
+use super::{PublishOutcome, ReadStateOutcome, RevokeOutcome, WriteError};
 
 /// Who waits for an entry to be applied.
 pub(super) enum Waiter {
     /// With the event's id.
     Publisher(oneshot::Sender<Result<PublishOutcome, WriteError>>, String),
     Marker(oneshot::Sender<Result<ReadStateOutcome, WriteError>>),
+    Revoker(oneshot::Sender<Result<RevokeOutcome, WriteError>>),
 }
 
 impl Waiter {
@@ -25,6 +26,7 @@ impl Waiter {
         match self {
             Self::Publisher(to, _) => drop(to.send(Err(error.clone()))),
             Self::Marker(to) => drop(to.send(Err(error.clone()))),
+            Self::Revoker(to) => drop(to.send(Err(error.clone()))),
         }
     }
 
@@ -53,8 +55,20 @@ impl Waiter {
                 };
                 Answer::Marked(to, outcome)
             }
+            (Self::Revoker(to), Outcome::Revoked(revoking)) => {
+                let outcome = match revoking {
+                    Revoking::New | Revoking::Before => Ok(RevokeOutcome {
+                        cursor: present,
+                        was_revoked: revoking == Revoking::Before,
+                    }),
+                    Revoking::TooMany => Err(WriteError::TooManyRevocations {
+                        limit: REVOCATIONS_MAX,
+                    }),
+                };
+                Answer::Revoked(to, outcome)
+            }
             // An entry's outcome is of its kind.
-            (Self::Publisher(..) | Self::Marker(_), _) => Answer::None,
+            (Self::Publisher(..) | Self::Marker(_) | Self::Revoker(_), _) => Answer::None,
         }
     }
 }
@@ -68,6 +82,10 @@ pub(super) enum Answer {
     Marked(
         oneshot::Sender<Result<ReadStateOutcome, WriteError>>,
         ReadStateOutcome,
+    ),
+    Revoked(
+        oneshot::Sender<Result<RevokeOutcome, WriteError>>,
+        Result<RevokeOutcome, WriteError>,
     ),
     None,
 }
@@ -86,6 +104,7 @@ impl Answer {
                 drop(to.send(Ok(outcome)));
             }
             Self::Marked(to, outcome) => drop(to.send(Ok(outcome))),
+            Self::Revoked(to, outcome) => drop(to.send(outcome)),
             Self::None => {}
         }
     }
@@ -94,6 +113,7 @@ impl Answer {
         match self {
             Self::Published(to, _) => drop(to.send(Err(error.clone()))),
             Self::Marked(to, _) => drop(to.send(Err(error.clone()))),
+            Self::Revoked(to, _) => drop(to.send(Err(error.clone()))),
             Self::None => {}
         }
     }
