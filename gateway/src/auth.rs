@@ -1,12 +1,13 @@
 //! Who is asking: tokens at the edge, from the Authorization header, a cookie or the query.
 
-use crate::{Context, error::ApiError, lease::Token, query::Query};
 use axum::{
     extract::{FromRequestParts, Path},
     http::request::Parts,
 };
 use http::{HeaderMap, Method, StatusCode, header};
 use mercurio_auth::{Identity, Revocations as _, TokenError};
+
+use crate::{Context, access::User, error::ApiError, lease::Token, query::Query};
 
 /// A caller whose token was verified.
 pub(crate) struct Caller {
@@ -92,6 +93,7 @@ impl FromRequestParts<std::sync::Arc<Context>> for Caller {
         let caller = Self {
             identity: verified.map_err(|error| refused(&error))?,
         };
+        User::note(&parts.extensions, &caller.identity.user);
         // Which tokens are revoked, a core has to have said once.
         if !context.revocations.is_told() {
             if !context.revocations.told(settings.open_timeout).await {

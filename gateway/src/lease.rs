@@ -15,6 +15,7 @@ use tokio::time::Instant;
 pub(crate) struct Lease {
     /// The stream's name, at this gateway.
     id: u64,
+    opened: Instant,
     held: Mutex<Held>,
 }
 
@@ -108,6 +109,7 @@ impl Lease {
     pub fn new(client: &str, token: &Token<'_>) -> Self {
         Self {
             id: fastrand::u64(..),
+            opened: Instant::now(),
             held: Mutex::new(Held {
                 by: (token.holder != client).then(|| token.holder.into()),
                 until: token.until,
@@ -130,6 +132,17 @@ impl Lease {
     /// The stream's name.
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// When the stream was opened.
+    pub fn opened(&self) -> Instant {
+        self.opened
+    }
+
+    /// Whose token it was opened with, of a stream of `client`'s.
+    pub fn holder(&self, client: &str) -> Box<str> {
+        let by = self.held.lock().by.clone();
+        by.unwrap_or_else(|| client.into())
     }
 
     /// Whether it has ended; if so, nothing renews it any more.

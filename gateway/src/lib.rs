@@ -14,11 +14,13 @@
 //! | `relay` | the one upstream stream |
 //! | `revocations` | which tokens are revoked |
 //! | `cores`, `choice`, `core` | calls, to the current core; which one that is; the connections to one |
+//! | `access` | the access log |
 //! | `json` | what a notification looks like |
 //! | `demo` | the tokens of `mercurio dev`'s page |
 
 #![warn(missing_docs)]
 
+mod access;
 mod api;
 mod assets;
 mod auth;

@@ -19,7 +19,9 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::Instrument;
 
 use crate::{
-    Context, api, assets, connection,
+    Context,
+    access::Line,
+    api, assets, connection,
     cores::Cores,
     demo,
     error::ApiError,
@@ -226,20 +228,10 @@ async fn spanned(mut request: Request, next: Next) -> Response {
         method = %request.method(),
         path = request.uri().path(),
     );
+    let mut line = Line::new(&mut request, &id);
     request.extensions_mut().insert(RequestId(id.clone()));
-    let mut response = async {
-        let started = std::time::Instant::now();
-        let response = next.run(request).await;
-        let milliseconds = started.elapsed().as_secs_f64() * 1e3;
-        tracing::debug!(
-            status = response.status().as_u16(),
-            milliseconds,
-            "answered"
-        );
-        response
-    }
-    .instrument(span)
-    .await;
+    let mut response = next.run(request).instrument(span).await;
+    line.answered(&mut response);
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }

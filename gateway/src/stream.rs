@@ -8,12 +8,13 @@ use axum::{
     http::HeaderMap,
     response::{IntoResponse, Response},
 };
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{Extensions, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::{
     Context,
+    access::Remote,
     auth::Client,
     catch_up::{self, Reader},
     error::ApiError,
@@ -37,6 +38,7 @@ pub(crate) async fn open(
     client: Client,
     uri: axum::http::Uri,
     headers: HeaderMap,
+    extensions: Extensions,
 ) -> Result<Response, ApiError> {
     let query = Query::new(uri.query());
     let topics = query.topics();
@@ -55,6 +57,7 @@ pub(crate) async fn open(
         place,
         topics,
         request_id: request_id.0.into(),
+        remote: Remote::of(&extensions),
         context: context.clone(),
     });
     // Nothing is promised before the core has answered: until then a refusal can be a plain one.

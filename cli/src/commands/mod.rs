@@ -1,6 +1,7 @@
 //! The commands: what each takes, and which function runs it.
 
 mod backup;
+mod check_config;
 mod client;
 mod dev;
 mod history;
@@ -49,6 +50,7 @@ pub fn clap() -> Clap {
     Command::ALL
         .iter()
         .fold(clap, |clap, command| clap.subcommand(subcommand(*command)))
+        .subcommand(check_config::command(subcommand))
 }
 
 fn subcommand(command: Command) -> Clap {
@@ -121,6 +123,9 @@ pub fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let Some((name, matches)) = matches.subcommand() else {
         return Err(Failure::Usage("a command is needed; see --help".into()));
     };
+    if name == check_config::NAME {
+        return check_config::run(matches);
+    }
     let Some(command) = Command::ALL
         .iter()
         .find(|command| command.name() == name)

@@ -370,6 +370,9 @@ static ROWS: &[Setting] = &[
     Setting::new("log-level", "FILTER", Kind::LogFilter, "What is logged: error, warn, info, debug, trace, or by module as in info,mercurio_core=debug")
         .of(RUNNING, SERVERS)
         .default("info"),
+    Setting::new("access-log", "", Kind::Switch, "Log a line for each request and call, and for each stream at its end, at the level info as mercurio::access")
+        .of(RUNNING, SERVERS)
+        .default("true"),
     Setting::new(CONFIG, "FILE", Kind::Path, "A TOML file with settings, the keys named as the flags")
         .of(RUNNING, Command::ALL),
 ];

@@ -15,7 +15,8 @@ use crate::{
 };
 
 use super::{
-    Context, auth::Caller, convert, ending::Ending, status::Refusal, streams::OpenRelay, validate,
+    Context, access::Call, auth::Caller, convert, ending::Ending, status::Refusal,
+    streams::OpenRelay, validate,
 };
 
 /// Joins that may wait for their answer; no more is read from the gateway meanwhile.
@@ -53,6 +54,8 @@ async fn open(
 ) -> Result<BoxStream<'static, Result<pb::RelayResponse, Status>>, Refusal> {
     let identity = context.service(Caller::of(&request)).await?;
     let relay = Relay {
+        delivered: 0,
+        call: Call::of(&request),
         _counted: context
             .streams
             .open_relay(&context.limits, &context.metrics)?,
@@ -69,7 +72,10 @@ async fn open(
         async move {
             let mut relay = open?;
             match relay.next().await {
-                Ok(message) => Some((Ok(message), Some(relay))),
+                Ok(message) => {
+                    relay.delivered += 1;
+                    Some((Ok(message), Some(relay)))
+                }
                 Err(status) => Some((Err(status), None)),
             }
         }
@@ -85,10 +91,19 @@ struct Relay {
     /// `None`: the gateway has said all it will. What it joined stays so.
     requests: Option<Streaming<pb::RelayRequest>>,
     unanswered: usize,
+    /// Messages handed out.
+    delivered: u64,
+    call: Call,
     /// Revocations that the gateway is told before all else.
     told: VecDeque<pb::RelayResponse>,
     ending: Ending,
     _counted: OpenRelay,
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.call.has_delivered(self.delivered);
+    }
 }
 
 impl Relay {

@@ -22,12 +22,12 @@ use tower::{
     util::MapResponseLayer,
 };
 use tracing::Span;
-use uuid::Uuid;
 
 use crate::log::LogStatus;
 
 use super::{
     Context,
+    access::AccessLayer,
     admin::Admin,
     ends::Ends,
     incoming::{self, Door},
@@ -117,7 +117,7 @@ async fn past(shutdown: &CancellationToken, patience: Duration) {
 }
 
 type MapResponse = fn(http::Response<Body>) -> http::Response<Body>;
-type Layers = Stack<MapResponseLayer<MapResponse>, Identity>;
+type Layers = Stack<MapResponseLayer<MapResponse>, Stack<AccessLayer, Identity>>;
 
 async fn router(
     context: &Arc<Context>,
@@ -141,8 +141,8 @@ async fn router(
     };
     let transport = &context.transport;
     let router = Server::builder()
+        .layer(AccessLayer)
         .layer(MapResponseLayer::new(too_large as MapResponse))
-        .trace_fn(span)
         .timeout(transport.call_timeout)
         .http2_max_header_list_size(HEAD_MAX)
         .max_concurrent_streams(transport.calls_per_connection)
@@ -189,18 +189,14 @@ async fn set_serving(health: &HealthReporter, is_serving: bool) {
 
 /// The span of a call: its method, and an id that the gateway's log has too. Nothing else of it is
 /// logged, least of all its token or body.
-fn span(request: &http::Request<()>) -> Span {
-    let method = request.uri().path();
-    let span = match request_id(request.headers()) {
-        Some(id) => tracing::info_span!("rpc", method, request_id = id),
-        None => tracing::info_span!("rpc", method, request_id = %Uuid::now_v7()),
-    };
+pub(super) fn span<B>(request: &http::Request<B>, request_id: &str) -> Span {
+    let span = tracing::info_span!("rpc", method = request.uri().path(), request_id);
     span.in_scope(|| tracing::debug!("called"));
     span
 }
 
 /// The id that the caller gave, if it may stand in a log.
-fn request_id(headers: &http::HeaderMap) -> Option<&str> {
+pub(super) fn request_id(headers: &http::HeaderMap) -> Option<&str> {
     let id = headers.get(REQUEST_ID)?.to_str().ok()?;
     let is_usable =
         (1..=REQUEST_ID_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
