@@ -140,14 +140,14 @@ impl Registry {
     }
 
     /// Has a user's streams go on until then: the one of this name, or all of them, as far as they
-    /// were opened with a token of `holder`'s. How many.
+    /// were opened with a token of `holder`'s. When each of those ends now; `None`: never.
     pub fn renew(
         &self,
         user: &str,
         stream: Option<u64>,
         holder: &str,
         until: Option<Instant>,
-    ) -> usize {
+    ) -> Vec<Option<Instant>> {
         let inner = self.inner.lock();
         let mailboxes = inner.users.get(user).into_iter();
         mailboxes
@@ -155,7 +155,8 @@ impl Registry {
             .map(|mailbox| &mailbox.lease)
             .filter(|lease| stream.is_none_or(|id| lease.id() == id))
             .filter(|lease| lease.renew(user, holder, until))
-            .count()
+            .map(Lease::until)
+            .collect()
     }
 
     /// An entry for its audience.
