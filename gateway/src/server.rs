@@ -182,6 +182,7 @@ fn cors(origins: &[String]) -> Result<CorsLayer, ServeError> {
             header::RETRY_AFTER,
             HeaderName::from_static("mercurio-heartbeat"),
             stream::STREAM_ID,
+            stream::EXPIRES,
             REQUEST_ID,
         ])
         .max_age(Duration::from_secs(3600));
