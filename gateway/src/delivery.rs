@@ -275,6 +275,12 @@ impl Delivery {
     }
 }
 
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        self.feed.count_end(self.ending.unwrap_or("client-gone"));
+    }
+}
+
 impl Future for Delivery {
     type Output = ();
 

@@ -74,6 +74,11 @@ impl Feed {
         &self.client
     }
 
+    /// Counts that the stream ended, and why.
+    pub fn count_end(&self, reason: &'static str) {
+        self.reader.context.metrics.stream_ended(reason);
+    }
+
     /// Entries handed out.
     pub fn sent(&self) -> u64 {
         self.sent

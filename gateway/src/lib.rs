@@ -39,6 +39,7 @@ pub mod json;
 mod lease;
 mod mailbox;
 mod metrics;
+mod observe;
 mod patience;
 mod query;
 mod registry;

@@ -158,8 +158,8 @@ impl Registry {
             .count()
     }
 
-    /// An entry for its audience.
-    pub fn dispatch(&self, recipients: &[String], event: &Arc<Event>) {
+    /// An entry for its audience. To how many streams it went.
+    pub fn dispatch(&self, recipients: &[String], event: &Arc<Event>) -> u64 {
         let mut handed = 0;
         let push = |user: &User| {
             for mailbox in &user.mailboxes {
@@ -182,6 +182,7 @@ impl Registry {
         drop(inner);
         // Once an entry, not once a stream: they would contend for it.
         self.metrics.delivered.inc_by(handed);
+        handed
     }
 
     /// A new relay is there, to this core, which knows nobody yet.

@@ -150,9 +150,12 @@ impl Relay {
     }
 
     fn message(&mut self, event: RelayEvent) -> Option<pb::RelayResponse> {
+        let mut traceparent = None;
         match &event {
             RelayEvent::Joined { .. } => self.unanswered -= 1,
-            RelayEvent::Entry { change, .. } => {
+            RelayEvent::Entry {
+                sequence, change, ..
+            } => {
                 let is_past = |at| at <= clock::now();
                 if let Change::Published(published) = change
                     && published.expires_at.is_some_and(is_past)
@@ -160,9 +163,10 @@ impl Relay {
                     return None;
                 }
                 self.context.metrics.delivered_to_relays.inc();
+                traceparent = self.context.hub.traced().of(*sequence);
             }
             RelayEvent::Reset { cursor } => tracing::warn!(cursor, "a relay was reset"),
         }
-        Some(convert::relay_event(event))
+        Some(convert::relay_event(event, traceparent))
     }
 }

@@ -9,6 +9,7 @@ use mercurio_proto::{
         relay_service_server::RelayServiceServer, snapshot_service_server::SnapshotServiceServer,
     },
 };
+use mercurio_trace::grpc::ServeTraced;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tonic::{
@@ -115,7 +116,10 @@ async fn past(shutdown: &CancellationToken, patience: Duration) {
 }
 
 type MapResponse = fn(http::Response<Body>) -> http::Response<Body>;
-type Layers = Stack<MapResponseLayer<MapResponse>, Identity>;
+type Layers = Stack<ServeTraced, Stack<MapResponseLayer<MapResponse>, Identity>>;
+
+/// Of these calls traces tell; others are health and reflection.
+const OURS: &str = "/mercurio.v1.";
 
 async fn router(
     context: &Arc<Context>,
@@ -139,6 +143,7 @@ async fn router(
     let transport = &context.transport;
     let router = Server::builder()
         .layer(MapResponseLayer::new(too_large as MapResponse))
+        .layer(ServeTraced::new(context.traces.clone(), OURS))
         .trace_fn(span)
         .timeout(transport.call_timeout)
         .http2_max_header_list_size(HEAD_MAX)

@@ -9,6 +9,7 @@
 
 mod queue;
 mod relay;
+mod traced;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -22,6 +23,7 @@ use crate::{
 
 pub use queue::{Lagged, Live};
 pub use relay::{RelayEvent, RelayFull, RelaySubscription};
+pub use traced::Traced;
 
 use queue::Queue;
 use relay::RelayQueue;
@@ -31,6 +33,7 @@ pub struct Hub {
     settings: HubSettings,
     metrics: Arc<Metrics>,
     readers: Mutex<Readers>,
+    traced: Traced,
 }
 
 struct Readers {
@@ -61,7 +64,14 @@ impl Hub {
             settings,
             metrics,
             readers: Mutex::new(readers),
+            traced: Traced::default(),
         }
+    }
+
+    /// Within which traces recent notifications were published.
+    #[must_use]
+    pub fn traced(&self) -> &Traced {
+        &self.traced
     }
 
     /// Hands entries to their readers. The writer calls it, in sequence order, with what is safe

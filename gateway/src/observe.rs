@@ -1,0 +1,69 @@
+//! What each request of the API leaves behind it besides its answer: a span, and counts.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    middleware::Next,
+    response::Response,
+};
+
+use crate::{Context, error::ErrorCode, server::RequestId};
+
+/// Of requests outside of the API: pages and probes.
+const OTHER: &str = "other";
+
+/// Has a request be part of its caller's trace, and counts it. The route stands for the path: that has
+/// users' ids in it.
+pub(crate) async fn request(
+    State(context): State<Arc<Context>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let started = Instant::now();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map(MatchedPath::as_str);
+    let route = route.filter(|route| route.starts_with("/api/"));
+    let response = match route {
+        Some(route) => traced(&context, route, request, next).await,
+        None => next.run(request).await,
+    };
+    let code = response
+        .extensions()
+        .get::<ErrorCode>()
+        .map(|code| &*code.0);
+    context.metrics.answered(
+        route.unwrap_or(OTHER),
+        response.status(),
+        code,
+        started.elapsed(),
+    );
+    response
+}
+
+async fn traced(context: &Context, route: &str, request: Request, next: Next) -> Response {
+    let method = request.method().clone();
+    let name = || format!("{method} {route}");
+    let span = context.settings.traces.serve(request.headers(), name);
+    if !span.is_traced() {
+        return next.run(request).await;
+    }
+    let id = request.extensions().get::<RequestId>().cloned();
+    let response = span.run(next.run(request)).await;
+    if span.is_recorded() {
+        let status = response.status();
+        span.set("http.request.method", method.to_string());
+        span.set("http.route", route.to_owned());
+        span.set("http.response.status_code", i64::from(status.as_u16()));
+        if let Some(RequestId(id)) = id {
+            span.set("mercurio.request_id", id);
+        }
+        if let Some(ErrorCode(code)) = response.extensions().get() {
+            span.set("error.type", code.clone());
+        }
+        if status.is_server_error() {
+            span.failed(status.canonical_reason().unwrap_or_default());
+        }
+    }
+    response
+}
