@@ -8,6 +8,8 @@ use axum::{
     response::Response,
 };
 
+use http::Method;
+
 use crate::{Context, error::ErrorCode, server::RequestId};
 
 /// Of requests outside of the API: pages and probes.
@@ -41,8 +43,23 @@ pub(crate) async fn request(
     response
 }
 
+/// A caller may make up a method of any length.
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        Method::PATCH => "PATCH",
+        // As OpenTelemetry calls all others.
+        _ => "_OTHER",
+    }
+}
+
 async fn traced(context: &Context, route: &str, request: Request, next: Next) -> Response {
-    let method = request.method().clone();
+    let method = known(request.method());
     let name = || format!("{method} {route}");
     let span = context.settings.traces.serve(request.headers(), name);
     if !span.is_traced() {
@@ -52,7 +69,7 @@ async fn traced(context: &Context, route: &str, request: Request, next: Next) ->
     let response = span.run(next.run(request)).await;
     if span.is_recorded() {
         let status = response.status();
-        span.set("http.request.method", method.to_string());
+        span.set("http.request.method", method);
         span.set("http.route", route.to_owned());
         span.set("http.response.status_code", i64::from(status.as_u16()));
         if let Some(RequestId(id)) = id {
