@@ -173,6 +173,7 @@ pub async fn serve(
         running,
     } = core;
     let grace = settings.shutdown_grace;
+    let verifier = Verifier::clone(&verifier).with_revocations(store.revocations());
     let mut door = door.into();
     let context = Arc::new(grpc::Context {
         store,
@@ -185,7 +186,7 @@ pub async fn serve(
         traces: settings.traces,
         limits: settings.limits,
         transport: settings.transport,
-        verifier,
+        verifier: Arc::new(verifier),
         clients: std::mem::take(&mut door.clients),
         streams: grpc::Streams::default(),
         shutdown,

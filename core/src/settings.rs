@@ -91,6 +91,9 @@ pub struct Limits {
     pub streams_per_user: usize,
     /// Streams open at once, of all users and kinds. Default 100,000.
     pub streams: usize,
+    /// How long a revocation is kept where who revokes doesn't say when the tokens expire: as long
+    /// as tokens live, at least. Default 90 days.
+    pub revocation_age: Duration,
 }
 
 impl Default for Limits {
@@ -111,6 +114,7 @@ impl Default for Limits {
             relays: 256,
             streams_per_user: 64,
             streams: 100_000,
+            revocation_age: Duration::from_secs(90 * 24 * 3600),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::{
     convert::Infallible,
     fmt::Write as _,
     future::{Future, poll_fn},
+    net::SocketAddr,
     pin::pin,
     sync::Arc,
     task::Poll,
@@ -32,6 +33,7 @@ use tower::ServiceExt;
 
 use crate::{
     Context,
+    access::Remote,
     delivery::Delivery,
     demo::FromThisMachine,
     feed::{Feed, Handover},
@@ -68,8 +70,12 @@ pub(crate) async fn accept(context: &Arc<Context>, listener: TcpListener, router
             next = next => next,
         };
         match (permit, accepted) {
-            (Ok(permit), Ok((socket, _))) => {
-                let connection = serve(open.clone(), socket, permit);
+            (Ok(permit), Ok((socket, remote))) => {
+                let peer = Peer {
+                    remote,
+                    is_local: settings.demo.is_some() && is_from_here(remote),
+                };
+                let connection = serve(open.clone(), socket, peer, permit);
                 open.tasks.spawn(connection);
             }
             (_, Err(error)) => {
@@ -82,7 +88,7 @@ pub(crate) async fn accept(context: &Arc<Context>, listener: TcpListener, router
         }
     }
     drop(listener);
-    context.registry.end(End::Closing);
+    context.registry.end(End::Closing("shutdown"));
     open.tasks.close();
     let ended = timeout(settings.shutdown_grace, open.tasks.wait()).await;
     if ended.is_err() {
@@ -120,7 +126,12 @@ impl Drop for Counted {
     }
 }
 
-async fn serve(open: Arc<Connections>, socket: TcpStream, permit: OwnedSemaphorePermit) {
+async fn serve(
+    open: Arc<Connections>,
+    socket: TcpStream,
+    peer: Peer,
+    permit: OwnedSemaphorePermit,
+) {
     let context = open.context.clone();
     context.metrics.connections.inc();
     let counted = Counted {
@@ -132,7 +143,7 @@ async fn serve(open: Arc<Connections>, socket: TcpStream, permit: OwnedSemaphore
     }
     tokio::select! {
         () = open.cut.cancelled() => {}
-        taken = speak(&open, socket) => {
+        taken = speak(&open, socket, peer) => {
             if let Some((Taken { feed, head, chunked }, socket)) = taken {
                 // A task of its own: this one is as large as hyper's connection.
                 let delivery = Delivery::new(feed, socket, Some(head), chunked);
@@ -146,11 +157,10 @@ async fn serve(open: Arc<Connections>, socket: TcpStream, permit: OwnedSemaphore
 }
 
 /// Speaks what the client does: HTTP/1.1, or over TLS what it chooses.
-async fn speak(open: &Arc<Connections>, socket: TcpStream) -> Option<(Taken, Socket)> {
+async fn speak(open: &Arc<Connections>, socket: TcpStream, peer: Peer) -> Option<(Taken, Socket)> {
     let settings = &open.context.settings;
-    let is_local = settings.demo.is_some() && comes_from_here(&socket);
     let Some(tls) = &settings.tls else {
-        let (taken, socket) = requests(open, socket, is_local).await?;
+        let (taken, socket) = requests(open, socket, peer).await?;
         return Some((taken, Socket::Plain(socket)));
     };
     // Boxed: this task is as large as what it may have to do.
@@ -166,10 +176,10 @@ async fn speak(open: &Arc<Connections>, socket: TcpStream) -> Option<(Taken, Soc
         }
     };
     if speaks_h2(&stream) {
-        Box::pin(h2::requests(open, stream, is_local)).await;
+        Box::pin(h2::requests(open, stream, peer)).await;
         return None;
     }
-    let (taken, stream) = Box::pin(requests(open, stream, is_local)).await?;
+    let (taken, stream) = Box::pin(requests(open, stream, peer)).await?;
     Some((taken, Socket::Other(Box::new(stream))))
 }
 
@@ -177,14 +187,12 @@ async fn speak(open: &Arc<Connections>, socket: TcpStream) -> Option<(Taken, Soc
 async fn requests<S: Stream + 'static>(
     open: &Connections,
     socket: S,
-    is_local: bool,
+    peer: Peer,
 ) -> Option<(Taken, S)> {
     let taken: Mutex<Option<Taken>> = Mutex::new(None);
     let patience = open.context.settings.read_timeout;
     let service = service_fn(|mut request: Request<Incoming>| {
-        if is_local {
-            request.extensions_mut().insert(FromThisMachine);
-        }
+        peer.mark(&mut request);
         answer(&open.router, &taken, request)
     });
     let mut connection = http1::Builder::new()
@@ -220,9 +228,26 @@ async fn requests<S: Stream + 'static>(
     }
 }
 
-fn comes_from_here(socket: &TcpStream) -> bool {
-    let address = socket.peer_addr();
-    address.is_ok_and(|address| address.ip().to_canonical().is_loopback())
+/// The other end of a connection.
+#[derive(Clone, Copy)]
+pub(crate) struct Peer {
+    remote: SocketAddr,
+    /// It is on this machine, and that matters.
+    is_local: bool,
+}
+
+impl Peer {
+    /// What its requests are told apart by.
+    pub fn mark(self, request: &mut Request<Incoming>) {
+        request.extensions_mut().insert(Remote(self.remote));
+        if self.is_local {
+            request.extensions_mut().insert(FromThisMachine);
+        }
+    }
+}
+
+fn is_from_here(remote: SocketAddr) -> bool {
+    remote.ip().to_canonical().is_loopback()
 }
 
 /// The answer to a request; and where it is a stream's head, the stream.

@@ -24,9 +24,8 @@ use tokio::time::interval;
 use tokio_util::io::ReaderStream;
 
 use crate::{
-    connection::{Connections, HEAD_MAX, route},
+    connection::{Connections, HEAD_MAX, Peer, route},
     delivery::Delivery,
-    demo::FromThisMachine,
     feed::Feed,
     patience::Patient,
     socket::Socket,
@@ -71,15 +70,11 @@ impl Drop for Asked {
 }
 
 /// Answers requests until the connection ends, or has long been idle.
-pub(crate) async fn requests(
-    open: &Arc<Connections>,
-    socket: impl Stream + 'static,
-    is_local: bool,
-) {
+pub(crate) async fn requests(open: &Arc<Connections>, socket: impl Stream + 'static, peer: Peer) {
     let work = Arc::new(Work::default());
     let service = {
         let (open, work) = (open.clone(), work.clone());
-        service_fn(move |request| answer(open.clone(), Asked::new(&work), request, is_local))
+        service_fn(move |request| answer(open.clone(), Asked::new(&work), request, peer))
     };
     let patience = open.context.settings.read_timeout;
     let connection = http2::Builder::new(TokioExecutor::new())
@@ -117,11 +112,9 @@ async fn answer(
     open: Arc<Connections>,
     asked: Asked,
     mut request: Request<Incoming>,
-    is_local: bool,
+    peer: Peer,
 ) -> Result<Response<Body>, Infallible> {
-    if is_local {
-        request.extensions_mut().insert(FromThisMachine);
-    }
+    peer.mark(&mut request);
     // What HTTP/1.1 has in Host stands in the address.
     let authority = request.uri().authority().map(|host| host.as_str());
     if let Some(Ok(host)) = authority.map(HeaderValue::from_str) {

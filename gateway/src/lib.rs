@@ -12,12 +12,15 @@
 //! | `socket`, `sse` | what it is written to; its bytes |
 //! | `registry`, `mailbox`, `lease` | which streams are open, what waits for each, until when |
 //! | `relay` | the one upstream stream |
+//! | `revocations` | which tokens are revoked |
 //! | `cores`, `choice`, `core` | calls, to the current core; which one that is; the connections to one |
+//! | `access` | the access log |
 //! | `json` | what a notification looks like |
 //! | `demo` | the tokens of `mercurio dev`'s page |
 
 #![warn(missing_docs)]
 
+mod access;
 mod api;
 mod assets;
 mod auth;
@@ -44,6 +47,7 @@ mod patience;
 mod query;
 mod registry;
 mod relay;
+mod revocations;
 mod server;
 pub mod settings;
 mod socket;
@@ -58,12 +62,13 @@ use tokio_util::sync::CancellationToken;
 pub use server::{Gateway, ServeError};
 pub use settings::GatewaySettings;
 
-use crate::{cores::Cores, metrics::Metrics, registry::Registry};
+use crate::{cores::Cores, metrics::Metrics, registry::Registry, revocations::Revocations};
 
 /// What every handler has at hand.
 struct Context {
     settings: GatewaySettings,
-    verifier: Arc<Verifier>,
+    verifier: Verifier,
+    revocations: Revocations,
     cores: Cores,
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,

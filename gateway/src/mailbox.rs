@@ -55,8 +55,8 @@ pub(crate) enum Mail {
 /// The service ends the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// With a word.
-    Closing,
+    /// With a word: why.
+    Closing(&'static str),
     /// At once: its reader had time enough.
     Cut,
 }
@@ -175,7 +175,7 @@ mod tests {
     }
 
     fn mailbox() -> Mailbox {
-        Mailbox::new(Lease::new("a", "a", None))
+        Mailbox::new(Lease::endless("a"))
     }
 
     fn next(mailbox: &Mailbox) -> Option<(u64, bool)> {
@@ -238,8 +238,9 @@ mod tests {
         let context = Context::from_waker(Waker::noop());
         assert_eq!(mailbox.poll_end(&context), Poll::Pending);
         mailbox.set_behind();
-        mailbox.end(End::Closing);
-        assert_eq!(mailbox.poll_end(&context), Poll::Ready(End::Closing));
+        let closing = End::Closing("shutdown");
+        mailbox.end(closing);
+        assert_eq!(mailbox.poll_end(&context), Poll::Ready(closing));
         mailbox.end(End::Cut);
         assert_eq!(mailbox.poll_end(&context), Poll::Ready(End::Cut));
     }

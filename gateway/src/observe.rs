@@ -10,7 +10,7 @@ use axum::{
 
 use http::Method;
 
-use crate::{Context, error::ErrorCode, server::RequestId};
+use crate::{Context, error::Refused, server::RequestId};
 
 /// Of requests outside of the API: pages and probes.
 const OTHER: &str = "other";
@@ -30,10 +30,7 @@ pub(crate) async fn request(
         Some(route) => traced(&context, route, request, next).await,
         None => next.run(request).await,
     };
-    let code = response
-        .extensions()
-        .get::<ErrorCode>()
-        .map(|code| &*code.0);
+    let code = response.extensions().get::<Refused>().map(|code| &*code.0);
     context.metrics.answered(
         route.unwrap_or(OTHER),
         response.status(),
@@ -75,7 +72,7 @@ async fn traced(context: &Context, route: &str, request: Request, next: Next) ->
         if let Some(RequestId(id)) = id {
             span.set("mercurio.request_id", id);
         }
-        if let Some(ErrorCode(code)) = response.extensions().get() {
+        if let Some(Refused(code)) = response.extensions().get() {
             span.set("error.type", code.clone());
         }
         if status.is_server_error() {

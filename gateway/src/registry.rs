@@ -11,20 +11,20 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::{
-    sync::{Notify, oneshot},
-    time::Instant,
-};
+use tokio::sync::{Notify, oneshot};
 
 use crate::{
     error::ApiError,
-    lease::Lease,
+    lease::{Lease, Token, Wanted},
     mailbox::{End, Mailbox},
     metrics::Metrics,
     sse::Event,
 };
 
 pub(crate) use place::Open;
+
+/// Why a stream ends whose token is revoked.
+const REVOKED: &str = "token-revoked";
 
 pub(crate) struct Registry {
     inner: Mutex<Inner>,
@@ -139,22 +139,16 @@ impl Registry {
         })
     }
 
-    /// Has a user's streams go on until then: the one of this name, or all of them, as far as they
-    /// were opened with a token of `holder`'s. How many.
-    pub fn renew(
-        &self,
-        user: &str,
-        stream: Option<u64>,
-        holder: &str,
-        until: Option<Instant>,
-    ) -> usize {
+    /// Has a user's streams go on with this token: the one of this name, or all of them, as far as
+    /// they were opened with one of the same holder's. How many.
+    pub fn renew(&self, user: &str, stream: Option<u64>, token: &Token<'_>) -> usize {
         let inner = self.inner.lock();
         let mailboxes = inner.users.get(user).into_iter();
         mailboxes
             .flat_map(|user| &user.mailboxes)
             .map(|mailbox| &mailbox.lease)
             .filter(|lease| stream.is_none_or(|id| lease.id() == id))
-            .filter(|lease| lease.renew(user, holder, until))
+            .filter(|lease| lease.renew(user, token))
             .count()
     }
 
@@ -212,6 +206,21 @@ impl Registry {
         inner.hear(cursor);
         let mailboxes = inner.users.values().flat_map(|user| &user.mailboxes);
         mailboxes.for_each(|mailbox| mailbox.set_behind());
+    }
+
+    /// Every open stream that one of these tokens holds is to end. How many.
+    pub fn revoke(&self, wanted: &Wanted) -> usize {
+        let mut ended = 0;
+        let inner = self.inner.lock();
+        for (name, user) in &inner.users {
+            for mailbox in &user.mailboxes {
+                if mailbox.lease.revoke(name, wanted) {
+                    mailbox.end(End::Closing(REVOKED));
+                    ended += 1;
+                }
+            }
+        }
+        ended
     }
 
     /// Every open stream is to end, and no other is taken in.

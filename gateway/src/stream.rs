@@ -8,17 +8,18 @@ use axum::{
     http::HeaderMap,
     response::{IntoResponse, Response},
 };
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{Extensions, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::{
     Context,
+    access::Remote,
     auth::Client,
     catch_up::{self, Reader},
     error::ApiError,
     feed::{Feed, Handover},
-    lease::Lease,
+    lease::{Lease, Wanted},
     query::{FILTERS_MAX, Filters, Query, number},
     server::RequestId,
     sse,
@@ -37,6 +38,7 @@ pub(crate) async fn open(
     client: Client,
     uri: axum::http::Uri,
     headers: HeaderMap,
+    extensions: Extensions,
 ) -> Result<Response, ApiError> {
     let query = Query::new(uri.query());
     let topics = query.topics();
@@ -46,13 +48,16 @@ pub(crate) async fn open(
         return Err(ApiError::field("topic", &count, &allowed));
     }
     let after = resume_from(&headers, &query)?;
-    let lease = Lease::new(&client.id, client.caller.user(), client.caller.until());
+    let lease = Lease::new(&client.id, &client.caller.token());
     let stream = HeaderValue::from_str(&format!("{:016x}", lease.id()));
     let filters = Filters::new(&topics);
+    let place = context.registry.open(&client.id, lease)?;
+    client.caller.check_not_revoked(&context)?;
     let reader = Arc::new(Reader {
-        place: context.registry.open(&client.id, lease)?,
+        place,
         topics,
         request_id: request_id.0.into(),
+        remote: Remote::of(&extensions),
         context: context.clone(),
     });
     // Nothing is promised before the core has answered: until then a refusal can be a plain one.
@@ -108,9 +113,13 @@ pub(crate) async fn renew(
     };
     let id = given.one("stream")?.map(parse).transpose()?;
     let caller = &client.caller;
-    let renewed = context
-        .registry
-        .renew(&client.id, id, caller.user(), caller.until());
+    let renewed = context.registry.renew(&client.id, id, &caller.token());
+    if let Err(revoked) = caller.check_not_revoked(&context) {
+        // What it holds since a moment ago has not been ended.
+        let all = Wanted::new(&context.revocations.set().all());
+        context.registry.revoke(&all);
+        return Err(revoked);
+    }
     if renewed == 0 {
         let message = "no such stream of this token's user is open here; open one where it was";
         return Err(ApiError::new(

@@ -10,7 +10,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::wait::{SOON, within};
+use crate::{
+    leaks,
+    wait::{SOON, within},
+};
 
 /// A request to be sent.
 #[derive(Clone, Debug)]
@@ -55,11 +58,13 @@ impl Request {
 
     /// Adds `Authorization: Bearer`.
     pub fn bearer(self, token: &str) -> Request {
+        leaks::note_secret(token);
         self.header("Authorization", format!("Bearer {token}"))
     }
 
     /// Sets a JSON body.
     pub fn json(self, body: &Value) -> Request {
+        leaks::note_body(body["data"].as_str().unwrap_or_default());
         self.body("application/json", body.to_string())
     }
 

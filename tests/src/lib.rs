@@ -27,6 +27,7 @@
 //! |---|---|
 //! | [`service`] | [`Setup`](service::Setup): arguments of a process to be; [`Service`](service::Service): the process, its addresses, kill, stop, restart; [`Apart`](service::Apart): core and gateway as two |
 //! | [`process`] | any child process: its lines, signals, memory; killed on `Drop`, its log printed where the test fails, a panic in its log fails the test |
+//! | [`leaks`] | tokens, secrets and bodies that tests made; one in the log of a `mercurio` fails the test |
 //! | [`grpc`] | [`Api`](grpc::Api): the calls with a token; requests to be published; error details |
 //! | [`http`] | requests over a raw socket, read as slowly as the test likes |
 //! | [`sse`] | the EventSource parser and one open stream |
@@ -67,6 +68,7 @@ pub mod front;
 pub mod grpc;
 pub mod http;
 pub mod jwks;
+pub mod leaks;
 pub mod ledger;
 pub mod link;
 pub mod metrics;

@@ -1,8 +1,10 @@
 //! Whole-system tests, a module per feature. The harness and its manual: `../src/lib.rs`.
 
+mod access_log;
 mod auth;
 mod backup;
 mod browser;
+mod check_config;
 mod cli;
 mod clients;
 mod cluster;
@@ -36,6 +38,7 @@ mod relay;
 mod renewal;
 mod resume;
 mod retention;
+mod revoking;
 mod shutdown;
 mod slow_reader;
 mod soak;

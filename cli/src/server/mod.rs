@@ -2,6 +2,7 @@
 //! drained at a signal.
 
 mod admin;
+pub mod configured;
 mod jwks;
 pub mod keys;
 mod listen;
@@ -49,7 +50,8 @@ pub struct Addresses {
 /// Starts the log on standard error.
 pub fn log(settings: &Settings) {
     // The table has checked it.
-    let filter = log_filter(settings.text("log-level").unwrap_or("info"));
+    let level = settings.text("log-level").unwrap_or("info");
+    let filter = log_filter(level, settings.switch("access-log"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
@@ -308,12 +310,15 @@ impl Signals {
 }
 
 /// A bare level is meant for this service; libraries say only what is wrong, and at `trace` all.
-fn log_filter(text: &str) -> EnvFilter {
-    let filter = match text.trim().parse::<LevelFilter>() {
+fn log_filter(text: &str, has_access: bool) -> EnvFilter {
+    let mut filter = match text.trim().parse::<LevelFilter>() {
         Ok(level) if level < LevelFilter::TRACE => {
             format!("{},mercurio={level}", level.min(LevelFilter::WARN))
         }
         _ => text.to_owned(),
     };
+    if !has_access {
+        filter.push_str(",mercurio::access=off");
+    }
     EnvFilter::builder().parse_lossy(filter)
 }

@@ -50,6 +50,10 @@ pub fn core(settings: &Settings) -> CoreSettings {
         settings.size("streams-per-user"),
     );
     put(&mut limits.streams, settings.size("streams-max"));
+    put(
+        &mut limits.revocation_age,
+        settings.duration("revocation-max-age"),
+    );
     core.log = log(settings);
     put(&mut core.writer.queue, settings.size("writer-queue"));
     put(

@@ -1,26 +1,29 @@
 //! Who calls, and what they may. Every call verifies its own token.
 
 use mercurio_auth::{Identity, SCOPE_ADMIN, SCOPE_ANY, SCOPE_PUBLISH, TokenError};
-use mercurio_net::PeerNames;
 use tonic::{Request, metadata::MetadataMap};
 
 use crate::entry::RecipientId;
 
-use super::{Context, status::Refusal};
+use super::{Context, access::Call, incoming::Peer, status::Refusal};
 
 /// What a call says of who calls.
 pub(super) struct Caller<'a> {
     metadata: &'a MetadataMap,
     /// In the certificate of the connection.
     names: &'a [String],
+    call: Option<&'a Call>,
 }
 
 impl<'a> Caller<'a> {
     pub fn of<T>(request: &'a Request<T>) -> Self {
-        let names = request.extensions().get::<PeerNames>();
+        let extensions = request.extensions();
         Self {
             metadata: request.metadata(),
-            names: names.map_or(&[], PeerNames::all),
+            names: extensions
+                .get::<Peer>()
+                .map_or(&[], |peer| peer.names.all()),
+            call: extensions.get::<Call>(),
         }
     }
 }
@@ -28,18 +31,19 @@ impl<'a> Caller<'a> {
 impl Context {
     /// Who calls, by their token; or where there is none, by their certificate.
     pub(super) async fn identify(&self, caller: Caller<'_>) -> Result<Identity, Refusal> {
-        match bearer(caller.metadata) {
-            Ok(token) => self
-                .verifier
-                .verify_newest(token)
-                .await
-                .map_err(Refusal::Token),
+        let identity = match bearer(caller.metadata) {
+            Ok(token) => self.verifier.verify_newest(token).await,
             Err(TokenError::Missing) => self
                 .clients
                 .identity(caller.names)
-                .ok_or(Refusal::Token(TokenError::Missing)),
-            Err(error) => Err(Refusal::Token(error)),
+                .ok_or(TokenError::Missing),
+            Err(error) => Err(error),
+        };
+        let identity = identity.map_err(Refusal::Token)?;
+        if let Some(call) = caller.call {
+            call.is_by(&identity.user);
         }
+        Ok(identity)
     }
 
     /// Who calls, if they may publish.

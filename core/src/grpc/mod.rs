@@ -9,11 +9,15 @@
 //! | `subscribe` | one recipient's stream |
 //! | `relay` | a gateway's stream |
 //! | `snapshots` | copies of what is stored, for backups and for other cores |
+//! | `admin` | what those who run the service ask |
 //! | `auth` | who calls, and what they may |
+//! | `access` | the access log |
 //! | `validate`, `page_token` | from proto; all that is wrong is said at once |
 //! | `convert` | to proto |
 //! | `status` | errors to `Status`, the only place |
 
+mod access;
+mod admin;
 mod auth;
 mod convert;
 mod ending;

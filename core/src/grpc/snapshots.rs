@@ -154,7 +154,7 @@ async fn begin(context: &Arc<Context>, caller: Caller<'_>) -> Result<Begun, Refu
     let place = context
         .snapshots
         .take(&context.snapshots.places, "snapshots")?;
-    let mut ending = Ending::new(&identity, &context.shutdown);
+    let mut ending = Ending::new(identity, context);
     let context = context.clone();
     let begun = async move {
         tokio::select! {
@@ -227,7 +227,7 @@ async fn read(
         file: Arc::new(file),
         offset: asked.offset,
         end: known.length,
-        ending: Ending::new(&identity, &context.shutdown),
+        ending: Ending::new(identity, context),
         open,
         _turn: turn,
     };

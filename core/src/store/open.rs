@@ -121,8 +121,10 @@ impl Store {
             state: RwLock::new(state),
             journal: Mutex::new(journal),
             packing: Mutex::default(),
+            revoked: Arc::default(),
             _lock: lock,
         }));
+        store.load_revocations()?;
         store.replay()?;
         if bound_to.is_none()
             && let Some(log) = log

@@ -8,10 +8,10 @@ use crate::{
     entry::Sequence,
     hub::Traced,
     metrics::Metrics,
-    store::{Appender, Outcome},
+    store::{Appender, Outcome, REVOCATIONS_MAX, Revoking},
 };
 
-use super::{PublishOutcome, ReadStateOutcome, WriteError};
+use super::{PublishOutcome, ReadStateOutcome, RevokeOutcome, WriteError};
 
 /// Who waits for an entry to be applied.
 pub(super) enum Waiter {
@@ -22,6 +22,7 @@ pub(super) enum Waiter {
         Option<Box<str>>,
     ),
     Marker(oneshot::Sender<Result<ReadStateOutcome, WriteError>>),
+    Revoker(oneshot::Sender<Result<RevokeOutcome, WriteError>>),
 }
 
 impl Waiter {
@@ -30,6 +31,7 @@ impl Waiter {
         match self {
             Self::Publisher(to, ..) => drop(to.send(Err(error.clone()))),
             Self::Marker(to) => drop(to.send(Err(error.clone()))),
+            Self::Revoker(to) => drop(to.send(Err(error.clone()))),
         }
     }
 
@@ -58,8 +60,20 @@ impl Waiter {
                 };
                 Answer::Marked(to, outcome)
             }
+            (Self::Revoker(to), Outcome::Revoked(revoking)) => {
+                let outcome = match revoking {
+                    Revoking::New | Revoking::Before => Ok(RevokeOutcome {
+                        cursor: present,
+                        was_revoked: revoking == Revoking::Before,
+                    }),
+                    Revoking::TooMany => Err(WriteError::TooManyRevocations {
+                        limit: REVOCATIONS_MAX,
+                    }),
+                };
+                Answer::Revoked(to, outcome)
+            }
             // An entry's outcome is of its kind.
-            (Self::Publisher(..) | Self::Marker(_), _) => Answer::None,
+            (Self::Publisher(..) | Self::Marker(_) | Self::Revoker(_), _) => Answer::None,
         }
     }
 }
@@ -74,6 +88,10 @@ pub(super) enum Answer {
     Marked(
         oneshot::Sender<Result<ReadStateOutcome, WriteError>>,
         ReadStateOutcome,
+    ),
+    Revoked(
+        oneshot::Sender<Result<RevokeOutcome, WriteError>>,
+        Result<RevokeOutcome, WriteError>,
     ),
     None,
 }
@@ -102,6 +120,7 @@ impl Answer {
                 drop(to.send(Ok(outcome)));
             }
             Self::Marked(to, outcome) => drop(to.send(Ok(outcome))),
+            Self::Revoked(to, outcome) => drop(to.send(outcome)),
             Self::None => {}
         }
     }
@@ -110,6 +129,7 @@ impl Answer {
         match self {
             Self::Published(to, ..) => drop(to.send(Err(error.clone()))),
             Self::Marked(to, _) => drop(to.send(Err(error.clone()))),
+            Self::Revoked(to, _) => drop(to.send(Err(error.clone()))),
             Self::None => {}
         }
     }

@@ -17,6 +17,7 @@ mod thread;
 
 use std::{fmt, sync::Arc, thread::JoinHandle, time::Duration};
 
+use mercurio_auth::Revocation;
 use thiserror::Error;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -95,6 +96,15 @@ pub struct ReadStateOutcome {
     pub unread_count: u64,
 }
 
+/// The answer to who revokes tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RevokeOutcome {
+    /// The sequence at which the revocation stands; the present where nothing changed.
+    pub cursor: Sequence,
+    /// They were revoked before, as far and for as long.
+    pub was_revoked: bool,
+}
+
 /// Why something was not written. Nothing of it is visible.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum WriteError {
@@ -113,6 +123,15 @@ pub enum WriteError {
         free: u64,
         /// Bytes left alone.
         reserve: u64,
+    },
+    /// So many tokens are revoked already that no more are.
+    #[error(
+        "{limit} revocations are in force, and no more are taken: those of tokens that expire soon \
+         make room; revoke by user rather than by token, and say when tokens expire"
+    )]
+    TooManyRevocations {
+        /// How many may be in force.
+        limit: usize,
     },
     /// The store failed. Whether the request was stored is not known: try again with the same
     /// event id.
@@ -239,6 +258,16 @@ impl Writer {
             read,
             answer,
         })?;
+        self.answer(answered).await
+    }
+
+    /// Revokes tokens; returns once it is safe, and this core refuses them.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn revoke(&self, revocation: Revocation) -> Result<RevokeOutcome, WriteError> {
+        let (answer, answered) = oneshot::channel();
+        self.hand_in(Request::Revoke(revocation, answer))?;
         self.answer(answered).await
     }
 
