@@ -161,8 +161,8 @@ impl Registry {
             .collect()
     }
 
-    /// An entry for its audience.
-    pub fn dispatch(&self, recipients: &[String], event: &Arc<Event>) {
+    /// An entry for its audience. To how many streams it went.
+    pub fn dispatch(&self, recipients: &[String], event: &Arc<Event>) -> u64 {
         let mut handed = 0;
         let push = |user: &User| {
             for mailbox in &user.mailboxes {
@@ -185,6 +185,7 @@ impl Registry {
         drop(inner);
         // Once an entry, not once a stream: they would contend for it.
         self.metrics.delivered.inc_by(handed);
+        handed
     }
 
     /// A new relay is there, to this core, which knows nobody yet.
