@@ -4,7 +4,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -19,6 +22,8 @@ const BYTES_MAX: usize = 64 << 10;
 pub(crate) struct Mailbox {
     state: Mutex<State>,
     waker: AtomicWaker,
+    /// Its stream reads the store.
+    reads: AtomicBool,
     /// Until when its stream may go on.
     pub lease: Lease,
 }
@@ -66,6 +71,7 @@ impl Mailbox {
         Self {
             state: Mutex::default(),
             waker: AtomicWaker::new(),
+            reads: AtomicBool::new(true),
             lease,
         }
     }
@@ -103,6 +109,18 @@ impl Mailbox {
         state.behind = true;
         drop(state);
         self.waker.wake();
+    }
+
+    /// Whether its stream reads the store from now on.
+    pub fn set_reads(&self, reads: bool) {
+        self.reads.store(reads, Ordering::Relaxed);
+    }
+
+    /// Whether its stream reads the store, or is going to; and whether nothing waits for it.
+    pub fn look(&self) -> (bool, bool) {
+        let state = self.state.lock();
+        let is_behind = state.behind || self.reads.load(Ordering::Relaxed);
+        (is_behind, state.first.is_none())
     }
 
     /// From now on entries wait here again: for a stream about to catch up. The registry calls it,

@@ -12,7 +12,7 @@ pub mod tls;
 use std::{net::SocketAddr, time::Duration};
 
 use futures_util::future::join_all;
-use mercurio_core::{Core, Door, bootstrap::Peers};
+use mercurio_core::{Core, CoreSettings, Door, bootstrap::Peers};
 use mercurio_gateway::{Gateway, GatewaySettings};
 use mercurio_net::{ClientTls, Dial, keep_current};
 use prometheus_client::registry::Registry;
@@ -141,7 +141,10 @@ async fn serve(
     let core = match command.has_core() {
         true => {
             let peers = peers(settings, &keys, doors.to_core.clone())?;
-            let settings = parts::core(settings);
+            let settings = CoreSettings {
+                role: command.name(),
+                ..parts::core(settings)
+            };
             let opened = tokio::task::spawn_blocking(move || {
                 let opened = Core::open(settings, peers.as_ref(), &mut registry);
                 (opened, registry)

@@ -22,7 +22,7 @@ use crate::{
 };
 
 pub use queue::{Lagged, Live};
-pub use relay::{RelayEvent, RelayFull, RelaySubscription};
+pub use relay::{RelayEvent, RelayFull, RelayLoad, RelaySubscription};
 
 use queue::Queue;
 use relay::RelayQueue;
