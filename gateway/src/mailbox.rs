@@ -4,10 +4,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -22,8 +19,6 @@ const BYTES_MAX: usize = 64 << 10;
 pub(crate) struct Mailbox {
     state: Mutex<State>,
     waker: AtomicWaker,
-    /// Its stream reads the store.
-    reads: AtomicBool,
     /// Until when its stream may go on.
     pub lease: Lease,
 }
@@ -36,6 +31,8 @@ struct State {
     /// Of all that wait.
     bytes: usize,
     behind: bool,
+    /// Its stream reads the store.
+    reads: bool,
     end: Option<End>,
 }
 
@@ -69,9 +66,12 @@ pub(crate) enum End {
 impl Mailbox {
     pub fn new(lease: Lease) -> Self {
         Self {
-            state: Mutex::default(),
+            // Until its first page has been read.
+            state: Mutex::new(State {
+                reads: true,
+                ..State::default()
+            }),
             waker: AtomicWaker::new(),
-            reads: AtomicBool::new(true),
             lease,
         }
     }
@@ -113,14 +113,13 @@ impl Mailbox {
 
     /// Whether its stream reads the store from now on.
     pub fn set_reads(&self, reads: bool) {
-        self.reads.store(reads, Ordering::Relaxed);
+        self.state.lock().reads = reads;
     }
 
     /// Whether its stream reads the store, or is going to; and whether nothing waits for it.
     pub fn look(&self) -> (bool, bool) {
         let state = self.state.lock();
-        let is_behind = state.behind || self.reads.load(Ordering::Relaxed);
-        (is_behind, state.first.is_none())
+        (state.behind || state.reads, state.first.is_none())
     }
 
     /// From now on entries wait here again: for a stream about to catch up. The registry calls it,
@@ -187,6 +186,7 @@ mod tests {
             cursor,
             recipient_ids: vec!["a".into()],
             change: Some(change),
+            ..Default::default()
         };
         Arc::new(Event::from_relay(&entry).unwrap())
     }
@@ -227,6 +227,7 @@ mod tests {
             cursor: 1,
             recipient_ids: vec!["a".into()],
             change: Some(pb::relay_entry::Change::Notification(notification)),
+            ..Default::default()
         };
         let large = Arc::new(Event::from_relay(&entry).unwrap());
         let mailbox = mailbox();

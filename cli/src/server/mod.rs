@@ -7,7 +7,9 @@ mod jwks;
 pub mod keys;
 mod listen;
 pub mod parts;
+mod process;
 pub mod tls;
+mod traces;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -30,6 +32,7 @@ use crate::{
 use keys::Keys;
 use listen::{Bound, reachable};
 use tls::Doors;
+use traces::Tracing;
 
 /// How often certificates on disk are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -138,11 +141,14 @@ async fn serve(
         }
     }
     let mut registry = Registry::default();
+    process::register(&mut registry);
+    let traced = Tracing::configured(settings, &mut registry)?;
     let core = match command.has_core() {
         true => {
             let peers = peers(settings, &keys, doors.to_core.clone())?;
             let settings = CoreSettings {
                 role: command.name(),
+                traces: traced.traces(),
                 ..parts::core(settings)
             };
             let opened = tokio::task::spawn_blocking(move || {
@@ -156,6 +162,7 @@ async fn serve(
         false => None,
     };
     let mut looks = doors.looks();
+    looks.extend(traced.look());
     looks.extend(keys.sets.iter().filter_map(|set| set.look()));
     // A gateway beside its core needs no listener to reach it by.
     let (pipe, pipes) = mercurio_net::pipe();
@@ -175,6 +182,7 @@ async fn serve(
             let settings = GatewaySettings {
                 dial,
                 tls: doors.http,
+                traces: traced.traces(),
                 ..parts::gateway(settings, urls, keys.demo.clone())
             };
             let gateway = Gateway::new(settings, keys.verifier.clone(), tokens, &mut registry)
@@ -237,6 +245,7 @@ async fn serve(
             Ok(())
         }
     };
+    traced.end().await;
     admin_ends.cancel();
     let _ = admin.await;
     served

@@ -28,6 +28,7 @@ mod cache;
 mod codec;
 mod constant;
 mod data_dir;
+mod disk;
 mod engine;
 mod error;
 mod files;
@@ -63,6 +64,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::entry::{Millis, Sequence};
 
 pub use batch::{Batch, Outcome};
+pub use disk::Disk;
 pub use error::StoreError;
 pub(crate) use journal::{Appender, LogEntry};
 pub use read::{FeedLimit, FeedPage, HistoryPage, HistoryQuery, Opening, StatusFilter};
@@ -138,6 +140,7 @@ pub struct Store(Arc<Inner>);
 
 struct Inner {
     dir: PathBuf,
+    disk: Disk,
     settings: StoreSettings,
     retention: Retention,
     cache: RecordCache,

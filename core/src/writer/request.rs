@@ -15,8 +15,10 @@ use crate::{
 use super::{Draft, PublishOutcome, ReadStateOutcome, RevokeOutcome, WriteError, flight::Waiter};
 
 pub(super) enum Request {
+    /// With the `traceparent` of a trace that is recorded.
     Publish(
         Box<Draft>,
+        Option<Box<str>>,
         oneshot::Sender<Result<PublishOutcome, WriteError>>,
     ),
     SetReadState {
@@ -46,9 +48,9 @@ impl Request {
     /// The entry, with the time at which it became one. Who no longer waits wants nothing written.
     pub fn into_asked(self) -> Asked {
         match self {
-            Self::Publish(draft, answer) if !answer.is_closed() => {
+            Self::Publish(draft, trace, answer) if !answer.is_closed() => {
                 let (entry, event_id) = published(*draft);
-                Asked::Write(entry, Waiter::Publisher(answer, event_id))
+                Asked::Write(entry, Waiter::Publisher(answer, event_id, trace))
             }
             Self::SetReadState {
                 recipient,

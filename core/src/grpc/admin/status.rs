@@ -23,7 +23,7 @@ impl Context {
     }
 
     async fn core_status(&self) -> Result<pb::CoreStatus, Refusal> {
-        let (disk_free_bytes, disk_reserve_bytes) = self.read(|store| store.disk()).await?;
+        let (disk_free_bytes, disk_reserve_bytes) = self.read(|store| store.disk().room()).await?;
         let log = self.log.now();
         let unready = match self.shutdown.is_cancelled() {
             true => Some("shutting down".to_owned()),
