@@ -24,6 +24,7 @@ mod grpc;
 pub mod hub;
 pub mod log;
 pub mod metrics;
+mod scrape;
 pub mod settings;
 pub mod store;
 pub mod sweeper;
@@ -51,6 +52,7 @@ pub use writer::WriterSettings;
 
 use hub::Hub;
 use metrics::Metrics;
+use scrape::Scrape;
 use store::Store;
 use sweeper::Sweeper;
 use writer::{Writer, WriterHandle};
@@ -129,6 +131,10 @@ impl Core {
             settings.store.sweep_interval,
             now,
         )?;
+        registry.register_collector(Box::new(Scrape {
+            disk: store.disk().clone(),
+            waiting: writer.waiting(),
+        }));
         let running = Running {
             sweeper,
             writer: handle,
@@ -177,6 +183,7 @@ pub async fn serve(
         metrics,
         reads: Arc::new(Semaphore::new(settings.transport.reads)),
         snapshots: grpc::Held::new(settings.transport.snapshots),
+        traces: settings.traces,
         limits: settings.limits,
         transport: settings.transport,
         verifier: Arc::new(verifier),

@@ -3,6 +3,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use mercurio_trace::Traces;
+
 use crate::{
     entry::RECIPIENT_ID_MAX,
     log::LogSettings,
@@ -33,6 +35,8 @@ pub struct CoreSettings {
     /// How long a shutdown takes at most, the flush not included: half of it passes before a
     /// connection whose client doesn't read is cut. Default 10 s.
     pub shutdown_grace: Duration,
+    /// Where calls' spans are made. Default: none are.
+    pub traces: Traces,
 }
 
 impl Default for CoreSettings {
@@ -47,6 +51,7 @@ impl Default for CoreSettings {
             hub: HubSettings::default(),
             transport: Transport::default(),
             shutdown_grace: Duration::from_secs(10),
+            traces: Traces::default(),
         }
     }
 }

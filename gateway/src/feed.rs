@@ -185,5 +185,6 @@ impl Drop for Feed {
             reason,
         };
         ended.log();
+        self.reader.context.metrics.stream_ended(reason);
     }
 }

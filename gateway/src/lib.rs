@@ -42,6 +42,7 @@ pub mod json;
 mod lease;
 mod mailbox;
 mod metrics;
+mod observe;
 mod patience;
 mod query;
 mod registry;

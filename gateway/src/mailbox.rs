@@ -169,6 +169,7 @@ mod tests {
             cursor,
             recipient_ids: vec!["a".into()],
             change: Some(change),
+            ..Default::default()
         };
         Arc::new(Event::from_relay(&entry).unwrap())
     }
@@ -209,6 +210,7 @@ mod tests {
             cursor: 1,
             recipient_ids: vec!["a".into()],
             change: Some(pb::relay_entry::Change::Notification(notification)),
+            ..Default::default()
         };
         let large = Arc::new(Event::from_relay(&entry).unwrap());
         let mailbox = mailbox();

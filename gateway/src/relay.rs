@@ -166,9 +166,17 @@ fn received(
         Some(relay_response::Message::Entry(entry)) => {
             if let Some(event) = Event::from_relay(&entry) {
                 context.metrics.relayed.inc();
-                context
+                let span = context
+                    .settings
+                    .traces
+                    .receive(&entry.traceparent, "deliver");
+                let streams = context
                     .registry
                     .dispatch(&entry.recipient_ids, &Arc::new(event));
+                if span.is_recorded() {
+                    span.set("mercurio.cursor", entry.cursor as i64);
+                    span.set("mercurio.streams", streams as i64);
+                }
             }
         }
         Some(relay_response::Message::Joined(joined)) => {

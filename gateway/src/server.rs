@@ -27,6 +27,7 @@ use crate::{
     error::ApiError,
     events, health,
     metrics::Metrics,
+    observe,
     registry::{Limits, Registry},
     relay,
     revocations::Revocations,
@@ -97,6 +98,10 @@ impl Gateway {
             shutdown: CancellationToken::new(),
         });
         let router = router(&context)
+            .layer(middleware::from_fn_with_state(
+                context.clone(),
+                observe::request,
+            ))
             .layer(cors)
             .layer(middleware::from_fn(spanned));
         Ok(Self { context, router })
@@ -177,11 +182,14 @@ fn cors(origins: &[String]) -> Result<CorsLayer, ServeError> {
             header::CACHE_CONTROL,
             HeaderName::from_static("last-event-id"),
             HeaderName::from_static("x-request-id"),
+            HeaderName::from_static("traceparent"),
+            HeaderName::from_static("tracestate"),
         ])
         .expose_headers([
             header::RETRY_AFTER,
             HeaderName::from_static("mercurio-heartbeat"),
             stream::STREAM_ID,
+            stream::EXPIRES,
             REQUEST_ID,
         ])
         .max_age(Duration::from_secs(3600));

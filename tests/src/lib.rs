@@ -46,6 +46,7 @@
 //! | [`tokens`] | tokens made from claims, good and bad |
 //! | [`certs`] | certificates, made by openssl |
 //! | [`jwks`] | sets of keys, and who publishes them |
+//! | [`otlp`], [`metrics`] | a collector of traces; what is shown under /metrics, and asked of it |
 //! | [`tools`] | grpcurl, node, chromium; the lock of heavy tests |
 //! | [`wait`] | [`within`](wait::within) and [`eventually`](wait::eventually) |
 //! | [`binary`] | where the binary under test is: `MERCURIO_BIN`, or built |
@@ -72,9 +73,11 @@ pub mod jwks;
 pub mod leaks;
 pub mod ledger;
 pub mod link;
+pub mod metrics;
 pub mod mount;
 pub mod nats;
 pub mod nginx;
+pub mod otlp;
 pub mod process;
 pub mod rabbitmq;
 pub mod record;

@@ -1,7 +1,7 @@
 //! The one table of settings. Flags, `MERCURIO_…` variables, TOML keys, defaults and help all come
 //! from here; a new setting is a new row.
 
-use super::{doors, kind::Kind};
+use super::{doors, kind::Kind, telemetry};
 
 /// A command of the binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,7 +205,7 @@ const MIB: u64 = 1 << 20;
 
 /// Every setting there is.
 pub fn all() -> impl Iterator<Item = &'static Setting> {
-    ROWS.iter().chain(doors::ROWS)
+    ROWS.iter().chain(doors::ROWS).chain(telemetry::ROWS)
 }
 
 static ROWS: &[Setting] = &[

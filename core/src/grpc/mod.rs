@@ -39,6 +39,7 @@ use std::{
 };
 
 use mercurio_auth::{ClientScopes, Verifier};
+use mercurio_trace::Traces;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -75,6 +76,7 @@ pub(crate) struct Context {
     pub streams: Streams,
     pub reads: Arc<Semaphore>,
     pub snapshots: Held,
+    pub traces: Traces,
     pub shutdown: CancellationToken,
     /// When an overload was last logged.
     pub warned: Mutex<Option<Instant>>,

@@ -179,9 +179,12 @@ impl Relay {
     }
 
     fn message(&mut self, event: RelayEvent) -> Option<pb::RelayResponse> {
+        let mut traceparent = None;
         match &event {
             RelayEvent::Joined { .. } => self.unanswered -= 1,
-            RelayEvent::Entry { change, .. } => {
+            RelayEvent::Entry {
+                sequence, change, ..
+            } => {
                 let is_past = |at| at <= clock::now();
                 if let Change::Published(published) = change
                     && published.expires_at.is_some_and(is_past)
@@ -189,6 +192,7 @@ impl Relay {
                     return None;
                 }
                 self.context.metrics.delivered_to_relays.inc();
+                traceparent = self.context.hub.traced().of(*sequence);
             }
             RelayEvent::Revoked(_) => {}
             RelayEvent::Reset { cursor } => {
@@ -196,6 +200,6 @@ impl Relay {
                 self.told = convert::revocations(&self.context.store.revocations().all());
             }
         }
-        Some(convert::relay_event(event))
+        Some(convert::relay_event(event, traceparent))
     }
 }

@@ -28,6 +28,7 @@ mod cache;
 mod codec;
 mod constant;
 mod data_dir;
+mod disk;
 mod engine;
 mod error;
 mod files;
@@ -66,6 +67,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::entry::{Millis, Sequence};
 
 pub use batch::{Batch, Outcome};
+pub use disk::Disk;
 pub use error::StoreError;
 pub(crate) use journal::{Appender, Appenders, LogEntry, Progress};
 pub use read::{FeedLimit, FeedPage, HistoryPage, HistoryQuery, Opening, StatusFilter};
@@ -118,6 +120,7 @@ pub struct Store(Arc<Inner>);
 
 struct Inner {
     dir: PathBuf,
+    disk: Disk,
     settings: StoreSettings,
     retention: Retention,
     cache: RecordCache,

@@ -11,7 +11,7 @@ use crate::{
     store::{Batch, Outcome, Store},
 };
 
-use super::{WriteError, thread::WriterThread};
+use super::{WriteError, flight::Answer, thread::WriterThread};
 
 /// How soon it is tried again to apply what can't be applied.
 const AGAIN: Duration = Duration::from_millis(250);
@@ -80,6 +80,10 @@ impl WriterThread {
         let present = batch.next_sequence() - 1;
         let at = batch.time();
         let applied = self.commits.commit(batch)?;
+        let answers: Vec<_> = landed
+            .into_iter()
+            .flat_map(|(ticket, outcomes)| self.land(ticket, outcomes, present))
+            .collect();
         self.hub.publish(&applied);
         let newest = self.messages.drain(..count).next_back();
         self.log.status.change(|state| {
@@ -88,9 +92,9 @@ impl WriterThread {
             state.last = state.last.max(state.applied);
             state.at = at;
         });
-        for (ticket, outcomes) in landed {
-            self.land(ticket, outcomes, present);
-        }
+        answers
+            .into_iter()
+            .for_each(|answer| answer.send(&self.metrics));
         self.commits.roll(Store::roll_if_full);
         Ok(())
     }
@@ -153,18 +157,19 @@ impl WriterThread {
         WriteError::LogHalted(error)
     }
 
-    /// One of this core's own batches was applied.
-    fn land(&mut self, ticket: u64, outcomes: Vec<Outcome>, present: Sequence) {
+    /// One of this core's own batches was applied: the answers that may be given now.
+    fn land(&mut self, ticket: u64, outcomes: Vec<Outcome>, present: Sequence) -> Vec<Answer> {
         let Some(waiters) = self.flights.land(ticket) else {
-            return;
+            return Vec::new();
         };
         self.metrics.batch_size.observe(waiters.len() as f64);
         let answers = waiters.into_iter().zip(outcomes);
-        let answers = answers.map(|(waiter, outcome)| waiter.answer(outcome, present));
-        let answers = self.flights.applied(ticket, answers.collect());
-        answers
-            .into_iter()
-            .for_each(|answer| answer.send(&self.metrics));
+        let answers = answers.map(|(waiter, outcome)| {
+            let mut answer = waiter.answer(outcome, present);
+            answer.note(self.hub.traced());
+            answer
+        });
+        self.flights.applied(ticket, answers.collect())
     }
 
     /// Opens a store that failed again; readers start over from their cursors.

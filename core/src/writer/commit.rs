@@ -81,7 +81,7 @@ impl Commits {
 
     /// sled takes no more writes after a failed one, so it is never let run into a full disk.
     fn check_room(&self, batch: &Batch) -> Result<(), WriteError> {
-        let (free, reserve) = match self.store.disk() {
+        let (free, reserve) = match self.store.disk().room() {
             Ok(disk) => disk,
             Err(error) => return Err(WriteError::Failed(error.to_string())),
         };
@@ -97,7 +97,7 @@ impl Commits {
 
     fn fail(&mut self, error: &StoreError) -> WriteError {
         tracing::error!(%error, "commit");
-        let refused = match (error.is_full(), self.store.disk()) {
+        let refused = match (error.is_full(), self.store.disk().room()) {
             (true, Ok((free, reserve))) => WriteError::DiskFull { free, reserve },
             _ => WriteError::Failed(error.to_string()),
         };

@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     entry::Sequence,
+    hub::Traced,
     metrics::Metrics,
     store::{Outcome, REVOCATIONS_MAX, Revoking},
 };
@@ -14,8 +15,12 @@ use super::{PublishOutcome, ReadStateOutcome, RevokeOutcome, WriteError};
 
 /// Who waits for an entry to be applied.
 pub(super) enum Waiter {
-    /// With the event's id.
-    Publisher(oneshot::Sender<Result<PublishOutcome, WriteError>>, String),
+    /// With the event's id, and the trace that is recorded.
+    Publisher(
+        oneshot::Sender<Result<PublishOutcome, WriteError>>,
+        String,
+        Option<Box<str>>,
+    ),
     Marker(oneshot::Sender<Result<ReadStateOutcome, WriteError>>),
     Revoker(oneshot::Sender<Result<RevokeOutcome, WriteError>>),
 }
@@ -24,7 +29,7 @@ impl Waiter {
     pub fn refuse(self, error: &WriteError) {
         // Whoever asked may have gone.
         match self {
-            Self::Publisher(to, _) => drop(to.send(Err(error.clone()))),
+            Self::Publisher(to, ..) => drop(to.send(Err(error.clone()))),
             Self::Marker(to) => drop(to.send(Err(error.clone()))),
             Self::Revoker(to) => drop(to.send(Err(error.clone()))),
         }
@@ -33,13 +38,13 @@ impl Waiter {
     /// The answer; `present` is where the log stood right behind the entry.
     pub fn answer(self, outcome: Outcome, present: Sequence) -> Answer {
         match (self, outcome) {
-            (Self::Publisher(to, event_id), Outcome::Published { id, duplicate }) => {
+            (Self::Publisher(to, event_id, trace), Outcome::Published { id, duplicate }) => {
                 let outcome = PublishOutcome {
                     id,
                     event_id,
                     duplicate,
                 };
-                Answer::Published(to, outcome)
+                Answer::Published(to, outcome, trace)
             }
             (
                 Self::Marker(to),
@@ -78,6 +83,7 @@ pub(super) enum Answer {
     Published(
         oneshot::Sender<Result<PublishOutcome, WriteError>>,
         PublishOutcome,
+        Option<Box<str>>,
     ),
     Marked(
         oneshot::Sender<Result<ReadStateOutcome, WriteError>>,
@@ -91,10 +97,20 @@ pub(super) enum Answer {
 }
 
 impl Answer {
+    /// Notes within which trace it was published.
+    pub fn note(&mut self, traced: &Traced) {
+        if let Self::Published(_, outcome, trace) = self
+            && let Some(trace) = trace.take()
+            && !outcome.duplicate
+        {
+            traced.note(outcome.id, trace);
+        }
+    }
+
     pub fn send(self, metrics: &Metrics) {
         // Whoever asked may have gone; what was written stays written.
         match self {
-            Self::Published(to, outcome) => {
+            Self::Published(to, outcome, _) => {
                 let counter = if outcome.duplicate {
                     &metrics.duplicates
                 } else {
@@ -111,7 +127,7 @@ impl Answer {
 
     pub fn refuse(self, error: &WriteError) {
         match self {
-            Self::Published(to, _) => drop(to.send(Err(error.clone()))),
+            Self::Published(to, ..) => drop(to.send(Err(error.clone()))),
             Self::Marked(to, _) => drop(to.send(Err(error.clone()))),
             Self::Revoked(to, _) => drop(to.send(Err(error.clone()))),
             Self::None => {}

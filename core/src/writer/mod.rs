@@ -21,7 +21,7 @@ mod thread;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, thread::JoinHandle, time::Duration};
+use std::{fmt, sync::Arc, thread::JoinHandle, time::Duration};
 
 use mercurio_auth::Revocation;
 use thiserror::Error;
@@ -186,6 +186,22 @@ pub struct Writer {
 /// What may wait to be done between batches.
 const CONTROLS: usize = 64;
 
+/// How many requests wait for the writer, for as long as there is one.
+pub(crate) struct Waiting(mpsc::WeakSender<Request>);
+
+impl Waiting {
+    pub fn count(&self) -> usize {
+        let requests = self.0.upgrade();
+        requests.map_or(0, |queue| queue.max_capacity() - queue.capacity())
+    }
+}
+
+impl fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Waiting({})", self.count())
+    }
+}
+
 /// The log that the writer appends to.
 pub(crate) struct Attached {
     pub log: Box<dyn Log>,
@@ -237,13 +253,14 @@ impl Writer {
         ))
     }
 
-    /// Publishes a notification; returns once it is safe.
+    /// Publishes a notification, within the trace that this is called in; returns once it is safe.
     ///
     /// # Errors
     /// See [`WriteError`].
     pub async fn publish(&self, draft: Draft) -> Result<PublishOutcome, WriteError> {
         let (answer, answered) = oneshot::channel();
-        self.hand_in(Request::Publish(Box::new(draft), answer))?;
+        let trace = mercurio_trace::current();
+        self.hand_in(Request::Publish(Box::new(draft), trace, answer))?;
         self.answer(answered).await
     }
 
@@ -275,6 +292,11 @@ impl Writer {
         let (answer, answered) = oneshot::channel();
         self.hand_in(Request::Revoke(revocation, answer))?;
         self.answer(answered).await
+    }
+
+    /// How many requests wait.
+    pub(crate) fn waiting(&self) -> Waiting {
+        Waiting(self.requests.downgrade())
     }
 
     /// Has everything so far sealed, for a snapshot: see [`Store::snapshot`]. Blocks until the batch

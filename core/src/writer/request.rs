@@ -15,8 +15,10 @@ use crate::{
 use super::{Draft, PublishOutcome, ReadStateOutcome, RevokeOutcome, WriteError, flight::Waiter};
 
 pub(super) enum Request {
+    /// With the `traceparent` of a trace that is recorded.
     Publish(
         Box<Draft>,
+        Option<Box<str>>,
         oneshot::Sender<Result<PublishOutcome, WriteError>>,
     ),
     SetReadState {
@@ -44,9 +46,9 @@ impl Request {
     /// nothing written.
     pub fn into_entry(self) -> Option<(Entry, Waiter)> {
         match self {
-            Self::Publish(draft, answer) if !answer.is_closed() => {
+            Self::Publish(draft, trace, answer) if !answer.is_closed() => {
                 let (entry, event_id) = published(*draft);
-                Some((entry, Waiter::Publisher(answer, event_id)))
+                Some((entry, Waiter::Publisher(answer, event_id, trace)))
             }
             Self::SetReadState {
                 recipient,
@@ -76,7 +78,7 @@ impl Request {
     pub fn refuse(self, error: &WriteError) {
         // Whoever asked may have gone.
         match self {
-            Self::Publish(_, answer) => drop(answer.send(Err(error.clone()))),
+            Self::Publish(.., answer) => drop(answer.send(Err(error.clone()))),
             Self::SetReadState { answer, .. } => drop(answer.send(Err(error.clone()))),
             Self::Revoke(_, answer) => drop(answer.send(Err(error.clone()))),
         }

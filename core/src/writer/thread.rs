@@ -239,10 +239,12 @@ impl WriterThread {
         self.commit_here(batch, answers);
     }
 
-    fn commit_here(&mut self, batch: Batch, answers: Vec<Answer>) {
+    fn commit_here(&mut self, batch: Batch, mut answers: Vec<Answer>) {
         let requests = answers.len();
         match self.commits.commit(batch) {
             Ok(applied) => {
+                let traced = self.hub.traced();
+                answers.iter_mut().for_each(|answer| answer.note(traced));
                 self.hub.publish(&applied);
                 if requests > 0 {
                     self.metrics.batch_size.observe(requests as f64);
