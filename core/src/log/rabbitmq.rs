@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{FutureExt, StreamExt, stream};
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer,
     message::Delivery,
@@ -33,7 +33,7 @@ const PREFETCH: u16 = 500;
 /// Of them when it is only looked where the queue ends: the last chunk's may be large.
 const LOOKED_AT: u16 = 32;
 
-/// How long the first message of a queue may take to come; an empty one has none.
+/// How long it is waited for the first message of a queue, of which it is not known whether it has one.
 const FIRST: Duration = Duration::from_secs(2);
 
 /// A last chunk that has been read this long ago is read whole.
@@ -41,10 +41,8 @@ const QUIET: Duration = Duration::from_millis(250);
 
 struct RabbitMq {
     /// Closed when it is dropped.
-    _connection: Connection,
+    connection: Connection,
     channel: Channel,
-    /// For looking: an error closes a channel, and there are consumers to cancel.
-    looks: Channel,
     queue: ShortString,
     log: LogId,
 }
@@ -62,14 +60,13 @@ pub(super) async fn connect(
         .map_err(LogError::away)?;
     let queue = ShortString::from(settings.name.as_str());
     declare(&channel, settings, new.is_some()).await?;
-    let looks = connection.create_channel().await.map_err(LogError::away)?;
-    let log = match (identity(&looks, &queue).await?, new) {
+    let log = match (identity(&connection, &queue).await?, new) {
         (Some(log), _) => log,
         (None, Some(new)) => {
             // Another core may do the same: the first one says which log it is.
             let begun = Message::encode(&new, clock::now(), None, &[]);
             publish(&channel, &queue, &begun).await?.await?;
-            let found = identity(&looks, &queue).await?;
+            let found = identity(&connection, &queue).await?;
             found.ok_or_else(|| LogError::away("the queue has not got its first message yet"))?
         }
         (None, None) => {
@@ -77,9 +74,8 @@ pub(super) async fn connect(
         }
     };
     Ok(Box::new(RabbitMq {
-        _connection: connection,
+        connection,
         channel,
-        looks,
         queue,
         log,
     }))
@@ -168,23 +164,56 @@ async fn declare(channel: &Channel, settings: &LogSettings, create: bool) -> Res
 const PRECONDITION_FAILED: u16 = 406;
 
 /// Which log the queue's first message is of. `None`: it has none.
-async fn identity(channel: &Channel, queue: &ShortString) -> Result<Option<LogId>, LogError> {
-    let mut consumer = consume(channel, queue, "identity", offset_text("first"), 1).await?;
-    let first = timeout(FIRST, consumer.next()).await;
-    cancel(channel, &consumer).await?;
-    let Ok(Some(first)) = first else {
+async fn identity(connection: &Connection, queue: &ShortString) -> Result<Option<LogId>, LogError> {
+    let looks = connection.create_channel().await.map_err(LogError::away)?;
+    let first = timeout(FIRST, first(&looks, queue)).await;
+    done_looking(looks).await?;
+    let Ok(first) = first else {
         return Ok(None);
     };
-    let first = first.map_err(LogError::away)?;
-    let acked = first.ack(BasicAckOptions::default()).await;
-    acked.map_err(LogError::away)?;
-    match Message::decode(&first.data) {
+    match Message::decode(&first?.data) {
         Ok(message) => Ok(Some(message.log)),
         Err(_) => Err(LogError::Refused(format!(
             "the queue `{queue}` is not one of Mercurio's, or a newer version's: choose another \
              `--log-name`"
         ))),
     }
+}
+
+/// The queue's first message, or the one that will be.
+async fn first(looks: &Channel, queue: &ShortString) -> Result<Delivery, LogError> {
+    let mut consumer = consume(looks, queue, "first", offset_text("first"), 1).await?;
+    let first = next(&mut consumer).await?;
+    looks
+        .basic_cancel(consumer.tag(), BasicCancelOptions::default())
+        .await
+        .map_err(LogError::away)?;
+    Ok(first)
+}
+
+async fn next(consumer: &mut Consumer) -> Result<Delivery, LogError> {
+    match consumer.next().await {
+        Some(delivery) => delivery.map_err(LogError::away),
+        None => Err(LogError::away(
+            "the server no longer lets the queue be read",
+        )),
+    }
+}
+
+/// The place of the next message, which is acknowledged: there is room for one more then.
+async fn read(consumer: &mut Consumer) -> Result<(Position, Delivery), LogError> {
+    let delivery = next(consumer).await?;
+    let position = position(&delivery)?;
+    let acknowledged = delivery.ack(BasicAckOptions::default()).await;
+    acknowledged.map_err(LogError::away)?;
+    Ok((position, delivery))
+}
+
+/// Each look has a channel of its own. What was delivered on it and is not acknowledged goes with it:
+/// some always comes while a look ends, and would add up, for which servers close channels in time.
+async fn done_looking(looks: Channel) -> Result<(), LogError> {
+    let closed = looks.close(200, "looked".into()).await;
+    closed.map_err(LogError::away)
 }
 
 fn offset_text(offset: &str) -> AMQPValue {
@@ -211,13 +240,6 @@ async fn consume(
             BasicConsumeOptions::default(),
             arguments,
         )
-        .await
-        .map_err(LogError::away)
-}
-
-async fn cancel(channel: &Channel, consumer: &Consumer) -> Result<(), LogError> {
-    channel
-        .basic_cancel(consumer.tag(), BasicCancelOptions::default())
         .await
         .map_err(LogError::away)
 }
@@ -266,47 +288,19 @@ impl Broker for RabbitMq {
     }
 
     async fn bounds(&self) -> Result<Bounds, LogError> {
-        let mut first = consume(&self.looks, &self.queue, "first", offset_text("first"), 1).await?;
-        let begins = timeout(FIRST, first.next()).await;
-        cancel(&self.looks, &first).await?;
-        let Ok(Some(begins)) = begins else {
-            return Err(LogError::away("the queue's first message did not come"));
-        };
-        let begins = begins.map_err(LogError::away)?;
-        let acked = begins.ack(BasicAckOptions::default()).await;
-        acked.map_err(LogError::away)?;
-        let begins = position(&begins)?;
-        let mut chunk = consume(
-            &self.looks,
-            &self.queue,
-            "last",
-            offset_text("last"),
-            LOOKED_AT,
-        )
-        .await?;
-        let mut last = begins;
+        let looks = self.connection.create_channel().await;
+        let looks = looks.map_err(LogError::away)?;
+        let first = position(&first(&looks, &self.queue).await?)?;
+        let offset = offset_text("last");
+        let mut chunk = consume(&looks, &self.queue, "last", offset, LOOKED_AT).await?;
+        let (mut last, _) = read(&mut chunk).await?;
         // What comes meanwhile comes without end: it is looked for a moment only.
-        let mut until = Instant::now() + FIRST;
-        let mut has_come = false;
-        while let Ok(Some(delivery)) = timeout_at(until, chunk.next()).await {
-            if !has_come {
-                (has_come, until) = (true, Instant::now() + QUIET);
-            }
-            let delivery = delivery.map_err(LogError::away)?;
-            last = last.max(position(&delivery)?);
-            delivery
-                .ack(BasicAckOptions::default())
-                .await
-                .map_err(LogError::away)?;
+        let until = Instant::now() + QUIET;
+        while let Ok(more) = timeout_at(until, read(&mut chunk)).await {
+            (last, _) = more?;
         }
-        cancel(&self.looks, &chunk).await?;
-        if !has_come {
-            return Err(LogError::away("the queue's last messages did not come"));
-        }
-        Ok(Bounds {
-            first: begins,
-            last,
-        })
+        done_looking(looks).await?;
+        Ok(Bounds { first, last })
     }
 
     async fn append(&self, payload: Bytes) -> Result<Confirmed, LogError> {
@@ -323,14 +317,9 @@ impl Broker for RabbitMq {
             PREFETCH,
         )
         .await?;
-        let tail = consumer.then(async |delivery| {
-            let delivery = delivery.map_err(LogError::away)?;
-            let position = position(&delivery)?;
-            delivery
-                .ack(BasicAckOptions::default())
-                .await
-                .map_err(LogError::away)?;
-            Ok((position, Bytes::from(delivery.data)))
+        let tail = stream::try_unfold(consumer, async |mut consumer| {
+            let (position, delivery) = read(&mut consumer).await?;
+            Ok(Some(((position, Bytes::from(delivery.data)), consumer)))
         });
         Ok(tail.boxed())
     }
