@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{
     runtime::Handle,
-    sync::mpsc,
+    sync::mpsc::{self, error::SendError},
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -356,8 +356,16 @@ impl Link {
         Ok(())
     }
 
+    /// A writer that takes nothing, as on a full disk, is behind: nobody else looks meanwhile.
     async fn tell(&self, event: Event) -> Result<(), End> {
-        self.events.send(event).await.map_err(|_| End::Stopped)
+        let sent = match timeout(self.settings.lag, self.events.reserve()).await {
+            Ok(room) => room.map(|room| room.send(event)),
+            Err(_) => {
+                self.status.change(|state| state.lags = true);
+                self.events.send(event).await.map_err(|_| SendError(()))
+            }
+        };
+        sent.map_err(|_| End::Stopped)
     }
 }
 

@@ -5,16 +5,20 @@
 //! | `agree` | every core has the same, whoever published and marked where |
 //! | `away` | the log's servers go away and come back |
 //! | `chaos` | everything fails in turn, under load |
+//! | `disk` | the disk of one core is full, or fails |
 //! | `guarded` | over TLS, with a password |
+//! | `pressure` | more is published than a log that is away can take; SIGTERM then |
 //! | `moving` | a new core filled from a peer; a store of its own made a shared log |
 //! | `mistakes` | a log that is not what it was is refused |
 
 mod agree;
 mod away;
 mod chaos;
+mod disk;
 mod guarded;
 mod mistakes;
 mod moving;
+mod pressure;
 
 use mercurio_proto::v1::{PublishRequest, subscribe_response};
 use mercurio_tests::{
