@@ -2,12 +2,14 @@
 //! position.
 //!
 //! A queue has no room for an identity, so each message says which log it is of, and the first one
-//! says nothing else. Where the queue ends can't be asked: it is what the last chunk ends with.
+//! says nothing else. Where the queue ends can't be asked: it is what the last chunk ends with. When
+//! a message came isn't said either, but the queue can be read from a time on: so it is known whether
+//! this core's clock is ahead of the servers'.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt, stream};
+use futures_util::{FutureExt, StreamExt};
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer,
     message::Delivery,
@@ -20,11 +22,11 @@ use lapin::{
 };
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::clock;
+use crate::{clock, entry::Millis};
 
 use super::{
-    LogError, LogId, LogSettings, Message, Position,
-    broker::{Bounds, Broker, Confirmed, Tail},
+    CLOCK_AHEAD, LogError, LogSettings, Message, Position,
+    broker::{Bounds, Broker, Confirmed, Delivered, Origin, Tail},
 };
 
 /// Deliveries that may be under way; acknowledged as they are read.
@@ -33,23 +35,29 @@ const PREFETCH: u16 = 500;
 /// Of them when it is only looked where the queue ends: the last chunk's may be large.
 const LOOKED_AT: u16 = 32;
 
-/// How long it is waited for the first message of a queue, of which it is not known whether it has one.
+/// How long the first message of a queue may take to come; an empty one has none.
 const FIRST: Duration = Duration::from_secs(2);
+
+/// How long it may take where there is one.
+const FIRST_OF_SOME: Duration = Duration::from_secs(4);
 
 /// A last chunk that has been read this long ago is read whole.
 const QUIET: Duration = Duration::from_millis(250);
+
+/// Bytes of a message that a server takes by default, in its newest version (`max_message_size`).
+const MAX_PAYLOAD: usize = 16 << 20;
 
 struct RabbitMq {
     /// Closed when it is dropped.
     connection: Connection,
     channel: Channel,
     queue: ShortString,
-    log: LogId,
+    origin: Origin,
 }
 
 pub(super) async fn connect(
     settings: &LogSettings,
-    new: Option<LogId>,
+    new: Option<Origin>,
 ) -> Result<Box<dyn Broker>, LogError> {
     let connection = connection(settings).await?;
     let channel = connection.create_channel().await.map_err(LogError::away)?;
@@ -60,25 +68,54 @@ pub(super) async fn connect(
         .map_err(LogError::away)?;
     let queue = ShortString::from(settings.name.as_str());
     declare(&channel, settings, new.is_some()).await?;
-    let log = match (identity(&connection, &queue).await?, new) {
-        (Some(log), _) => log,
+    let looks = connection.create_channel().await.map_err(LogError::away)?;
+    let origin = match (identity(&looks, &queue).await?, new) {
+        (Some(origin), _) => origin,
         (None, Some(new)) => {
             // Another core may do the same: the first one says which log it is.
-            let begun = Message::encode(&new, clock::now(), None, &[]);
-            publish(&channel, &queue, &begun).await?.await?;
-            let found = identity(&connection, &queue).await?;
+            say_nothing(&channel, &queue, &new).await?;
+            let found = identity(&looks, &queue).await?;
             found.ok_or_else(|| LogError::away("the queue has not got its first message yet"))?
         }
         (None, None) => {
             return Err(LogError::away("the queue is empty, or has no leader yet"));
         }
     };
+    say_nothing(&channel, &queue, &origin).await?;
+    check_clock(&looks, &queue, clock::now()).await?;
+    done_looking(looks).await?;
     Ok(Box::new(RabbitMq {
         connection,
         channel,
         queue,
-        log,
+        origin,
     }))
+}
+
+/// Appends a message that changes nothing, not even the time.
+async fn say_nothing(
+    channel: &Channel,
+    queue: &ShortString,
+    origin: &Origin,
+) -> Result<(), LogError> {
+    let nothing = Message::stamped(&Message::body(origin, &[]), 0, None);
+    publish(channel, queue, &nothing).await?.await
+}
+
+/// Refuses a clock that is ahead of the servers': a message was just appended, so the queue has
+/// something from a moment ago on.
+async fn check_clock(channel: &Channel, queue: &ShortString, now: Millis) -> Result<(), LogError> {
+    let there = first(channel, queue, "end", offset_text("last"), FIRST_OF_SOME).await?;
+    let since = (now / 1000).saturating_sub(CLOCK_AHEAD.as_secs());
+    let newer = first(channel, queue, "clock", AMQPValue::Timestamp(since), FIRST).await?;
+    // Where there is nothing so new, what comes is what is appended from now on.
+    match (newer, there) {
+        (Some(newer), Some(there)) if position(&newer)? <= position(&there)? => Ok(()),
+        _ => Err(LogError::Away(format!(
+            "this core's clock is more than {} s ahead of the servers': set it right",
+            CLOCK_AHEAD.as_secs()
+        ))),
+    }
 }
 
 /// A server that answers, any of them: one may answer and still be of no use.
@@ -164,56 +201,17 @@ async fn declare(channel: &Channel, settings: &LogSettings, create: bool) -> Res
 const PRECONDITION_FAILED: u16 = 406;
 
 /// Which log the queue's first message is of. `None`: it has none.
-async fn identity(connection: &Connection, queue: &ShortString) -> Result<Option<LogId>, LogError> {
-    let looks = connection.create_channel().await.map_err(LogError::away)?;
-    let first = timeout(FIRST, first(&looks, queue)).await;
-    done_looking(looks).await?;
-    let Ok(first) = first else {
+async fn identity(channel: &Channel, queue: &ShortString) -> Result<Option<Origin>, LogError> {
+    let Some(first) = first(channel, queue, "identity", offset_text("first"), FIRST).await? else {
         return Ok(None);
     };
-    match Message::decode(&first?.data) {
-        Ok(message) => Ok(Some(message.log)),
+    match Message::decode(&first.data) {
+        Ok(message) => Ok(Some(message.origin)),
         Err(_) => Err(LogError::Refused(format!(
             "the queue `{queue}` is not one of Mercurio's, or a newer version's: choose another \
              `--log-name`"
         ))),
     }
-}
-
-/// The queue's first message, or the one that will be.
-async fn first(looks: &Channel, queue: &ShortString) -> Result<Delivery, LogError> {
-    let mut consumer = consume(looks, queue, "first", offset_text("first"), 1).await?;
-    let first = next(&mut consumer).await?;
-    looks
-        .basic_cancel(consumer.tag(), BasicCancelOptions::default())
-        .await
-        .map_err(LogError::away)?;
-    Ok(first)
-}
-
-async fn next(consumer: &mut Consumer) -> Result<Delivery, LogError> {
-    match consumer.next().await {
-        Some(delivery) => delivery.map_err(LogError::away),
-        None => Err(LogError::away(
-            "the server no longer lets the queue be read",
-        )),
-    }
-}
-
-/// The place of the next message, which is acknowledged: there is room for one more then.
-async fn read(consumer: &mut Consumer) -> Result<(Position, Delivery), LogError> {
-    let delivery = next(consumer).await?;
-    let position = position(&delivery)?;
-    let acknowledged = delivery.ack(BasicAckOptions::default()).await;
-    acknowledged.map_err(LogError::away)?;
-    Ok((position, delivery))
-}
-
-/// Each look has a channel of its own. What was delivered on it and is not acknowledged goes with it:
-/// some always comes while a look ends, and would add up, for which servers close channels in time.
-async fn done_looking(looks: Channel) -> Result<(), LogError> {
-    let closed = looks.close(200, "looked".into()).await;
-    closed.map_err(LogError::away)
 }
 
 fn offset_text(offset: &str) -> AMQPValue {
@@ -240,6 +238,38 @@ async fn consume(
             BasicConsumeOptions::default(),
             arguments,
         )
+        .await
+        .map_err(LogError::away)
+}
+
+/// What the queue has first from there on. `None`: nothing came.
+async fn first(
+    channel: &Channel,
+    queue: &ShortString,
+    tag: &str,
+    offset: AMQPValue,
+    patience: Duration,
+) -> Result<Option<Delivery>, LogError> {
+    let mut consumer = consume(channel, queue, tag, offset, 1).await?;
+    let first = timeout(patience, consumer.next()).await;
+    cancel(channel, &consumer).await?;
+    let Ok(Some(first)) = first else {
+        return Ok(None);
+    };
+    let first = first.map_err(LogError::away)?;
+    let acked = first.ack(BasicAckOptions::default()).await;
+    acked.map_err(LogError::away)?;
+    Ok(Some(first))
+}
+
+async fn done_looking(looks: Channel) -> Result<(), LogError> {
+    let closed = looks.close(200, "looked".into()).await;
+    closed.map_err(LogError::away)
+}
+
+async fn cancel(channel: &Channel, consumer: &Consumer) -> Result<(), LogError> {
+    channel
+        .basic_cancel(consumer.tag(), BasicCancelOptions::default())
         .await
         .map_err(LogError::away)
 }
@@ -283,24 +313,49 @@ fn position(delivery: &Delivery) -> Result<Position, LogError> {
 
 #[tonic::async_trait]
 impl Broker for RabbitMq {
-    fn log(&self) -> LogId {
-        self.log
+    fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    fn max_payload(&self) -> usize {
+        MAX_PAYLOAD
     }
 
     async fn bounds(&self) -> Result<Bounds, LogError> {
+        // A channel of its own: what is delivered and not acknowledged goes with it. Some always comes while
+        // a look ends, and would add up.
         let looks = self.connection.create_channel().await;
         let looks = looks.map_err(LogError::away)?;
-        let first = position(&first(&looks, &self.queue).await?)?;
+        let offset = offset_text("first");
+        let begins = first(&looks, &self.queue, "first", offset, FIRST_OF_SOME).await?;
+        let begins =
+            begins.ok_or_else(|| LogError::away("the queue's first message did not come"))?;
+        let begins = position(&begins)?;
         let offset = offset_text("last");
         let mut chunk = consume(&looks, &self.queue, "last", offset, LOOKED_AT).await?;
-        let (mut last, _) = read(&mut chunk).await?;
+        let mut last = begins;
         // What comes meanwhile comes without end: it is looked for a moment only.
-        let until = Instant::now() + QUIET;
-        while let Ok(more) = timeout_at(until, read(&mut chunk)).await {
-            (last, _) = more?;
+        let mut until = Instant::now() + FIRST;
+        let mut has_come = false;
+        while let Ok(Some(delivery)) = timeout_at(until, chunk.next()).await {
+            if !has_come {
+                (has_come, until) = (true, Instant::now() + QUIET);
+            }
+            let delivery = delivery.map_err(LogError::away)?;
+            last = last.max(position(&delivery)?);
+            delivery
+                .ack(BasicAckOptions::default())
+                .await
+                .map_err(LogError::away)?;
         }
         done_looking(looks).await?;
-        Ok(Bounds { first, last })
+        if !has_come {
+            return Err(LogError::away("the queue's last messages did not come"));
+        }
+        Ok(Bounds {
+            first: begins,
+            last,
+        })
     }
 
     async fn append(&self, payload: Bytes) -> Result<Confirmed, LogError> {
@@ -317,9 +372,18 @@ impl Broker for RabbitMq {
             PREFETCH,
         )
         .await?;
-        let tail = stream::try_unfold(consumer, async |mut consumer| {
-            let (position, delivery) = read(&mut consumer).await?;
-            Ok(Some(((position, Bytes::from(delivery.data)), consumer)))
+        let tail = consumer.then(async |delivery| {
+            let delivery = delivery.map_err(LogError::away)?;
+            let position = position(&delivery)?;
+            delivery
+                .ack(BasicAckOptions::default())
+                .await
+                .map_err(LogError::away)?;
+            Ok(Delivered {
+                position,
+                at: None,
+                payload: Bytes::from(delivery.data),
+            })
         });
         Ok(tail.boxed())
     }

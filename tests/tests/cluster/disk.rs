@@ -1,5 +1,5 @@
-//! The disk of one core: full, or failing. The others go on, it says that it is behind, and it has what
-//! they have when it is well again.
+//! The disk of one core fails. The others go on, it says that it is behind, and it has what they have when
+//! it is well again. (Of a full one: `stuck`.)
 
 use mercurio_tests::mount::Mount;
 
@@ -7,21 +7,6 @@ use super::*;
 
 /// Messages that come to a core without its applying any, so that all its queues are full.
 const MANY: usize = 1_000;
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_holds_up_its_core_alone() {
-    let Some(mount) = Mount::tmpfs(160) else {
-        return;
-    };
-    let Some(engine) = nats(1) else { return };
-    let cluster = Pair::start(&engine, &mount).await;
-    let ballast = mount.fill(0);
-    cluster.goes_on_without_it().await;
-    std::fs::remove_file(ballast).unwrap();
-    // By itself.
-    ready(&cluster.cores[1]).await;
-    cluster.finish().await;
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failing_disk_holds_up_its_core_alone() {
