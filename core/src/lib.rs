@@ -200,11 +200,12 @@ pub async fn serve(
             log: settings.log.kind,
         },
         shutdown,
+        patience: grace / 2,
         warned: Default::default(),
     });
     let held = Arc::downgrade(&context);
     let snapshots = context.snapshots.clone();
-    let served = grpc::serve(context, door, grace / 2).await;
+    let served = grpc::serve(context, door).await;
     snapshots.clear();
     let deadline = Instant::now() + grace / 2;
     running.stop(deadline).await;

@@ -41,6 +41,7 @@
 //! | [`engine`] | a log that cores share, and cores on it |
 //! | [`nats`], [`rabbitmq`] | its servers, one or a cluster |
 //! | [`link`], [`front`] | addresses in front of a core: cut, frozen and mended; unwell when told to be |
+//! | [`network`] | machines of their own for those servers, each cut off when a test likes |
 //! | [`mount`] | file systems to fill up, or to cut the power of |
 //! | [`browser`] | pages of a real Chromium or Firefox |
 //! | [`tokens`] | tokens made from claims, good and bad |
@@ -76,6 +77,7 @@ pub mod link;
 pub mod metrics;
 pub mod mount;
 pub mod nats;
+pub mod network;
 pub mod nginx;
 pub mod otlp;
 pub mod process;

@@ -53,7 +53,7 @@ use crate::{
     metrics::Metrics,
     settings::{Limits, Transport},
     store::{Store, StoreError},
-    writer::Writer,
+    writer::{WriteError, Writer},
 };
 
 pub(crate) use admin::About;
@@ -84,14 +84,37 @@ pub(crate) struct Context {
     pub snapshots: Held,
     pub traces: Traces,
     pub shutdown: CancellationToken,
+    /// How long after it connections may take to end, before they are cut.
+    pub patience: Duration,
     /// When an overload was last logged.
     pub warned: Mutex<Option<Instant>>,
+}
+
+/// Waits until `patience` has passed since the shutdown began.
+async fn past(shutdown: &CancellationToken, patience: Duration) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(patience).await;
 }
 
 /// How often an overload is logged.
 const WARN_EVERY: Duration = Duration::from_secs(1);
 
 impl Context {
+    /// Waits for a write, at the end of the service for half of what is left at most: who asked is told
+    /// so before the connection is cut.
+    async fn written<T>(
+        &self,
+        write: impl Future<Output = Result<T, WriteError>>,
+    ) -> Result<T, Refusal> {
+        let began = Instant::now();
+        tokio::select! {
+            written = write => Ok(written?),
+            () = past(&self.shutdown, self.patience / 2) => Err(Refusal::Write(WriteError::LogAway {
+                waited: began.elapsed(),
+            })),
+        }
+    }
+
     /// Reads the store where blocking is allowed, a bounded number of reads at a time.
     async fn read<T: Send + 'static>(
         &self,

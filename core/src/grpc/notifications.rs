@@ -86,7 +86,7 @@ impl Context {
         self.publisher(Caller::of(&request)).await?;
         let draft = validate::publish(request.into_inner(), &self.limits)?;
         let began = Instant::now();
-        let outcome = self.writer.publish(draft).await;
+        let outcome = self.written(self.writer.publish(draft)).await;
         let took = began.elapsed().as_secs_f64();
         self.metrics.publish_seconds.observe(took);
         let outcome = outcome?;
@@ -138,7 +138,8 @@ impl Context {
         let (recipient, target, read) =
             validate::set_read_state(request.into_inner(), &self.limits)?;
         check_feed(&identity, &recipient)?;
-        let outcome = self.writer.set_read_state(recipient, target, read).await?;
+        let marking = self.writer.set_read_state(recipient, target, read);
+        let outcome = self.written(marking).await?;
         Ok(pb::SetReadStateResponse {
             cursor: outcome.cursor,
             changed: outcome.changed,

@@ -1,6 +1,6 @@
 //! The gRPC server on a bound listener, from the first connection to the last.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use mercurio_proto::{
     FILE_DESCRIPTOR_SET,
@@ -33,6 +33,7 @@ use super::{
     ends::Ends,
     incoming::{self, Door},
     notifications::Notifications,
+    past,
     relay::Relays,
     snapshots::Snapshots,
 };
@@ -57,12 +58,8 @@ pub enum ServeError {
 }
 
 /// Serves until `context.shutdown` is cancelled and every connection has ended. Those that don't
-/// end within `patience` after that are cut.
-pub(crate) async fn serve(
-    context: Arc<Context>,
-    door: Door,
-    patience: Duration,
-) -> Result<(), ServeError> {
+/// end within `context.patience` after that are cut.
+pub(crate) async fn serve(context: Arc<Context>, door: Door) -> Result<(), ServeError> {
     let (cut, others_end) = (CancellationToken::new(), CancellationToken::new());
     let (health, router) = router(&context, &others_end).await?;
     let following = tokio::spawn(follow(health.clone(), context.log.clone()));
@@ -72,7 +69,7 @@ pub(crate) async fn serve(
         context.metrics.clone(),
         cut.clone(),
     );
-    let shutdown = context.shutdown.clone();
+    let (shutdown, patience) = (context.shutdown.clone(), context.patience);
     let asked_to_end = {
         let shutdown = shutdown.clone();
         async move {
@@ -109,12 +106,6 @@ async fn follow(health: HealthReporter, log: LogStatus) {
             set_serving(&health, is_ready).await;
         }
     }
-}
-
-/// Waits until `patience` has passed since the shutdown began.
-async fn past(shutdown: &CancellationToken, patience: Duration) {
-    shutdown.cancelled().await;
-    tokio::time::sleep(patience).await;
 }
 
 type MapResponse = fn(http::Response<Body>) -> http::Response<Body>;

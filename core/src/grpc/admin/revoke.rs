@@ -38,7 +38,8 @@ impl Context {
             None if self.verifier.allows_missing_exp() => None,
             None => Some(after(now, self.limits.revocation_age)),
         };
-        let outcome = self.writer.revoke(Revocation { tokens, until }).await?;
+        let revoking = self.writer.revoke(Revocation { tokens, until });
+        let outcome = self.written(revoking).await?;
         // Whose they were is in the log of entries, and needn't be in this one.
         tracing::info!(
             cursor = outcome.cursor,
