@@ -73,7 +73,6 @@ impl Default for Metrics {
             relay_resets: Counter::default(),
             relayed: Counter::default(),
             connections: Gauge::default(),
-            revoked: Counter::default(),
             current_core: Family::default(),
             failovers: Family::default(),
             requests: Family::default(),
