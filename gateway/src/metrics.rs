@@ -53,7 +53,6 @@ pub(crate) struct Metrics {
     pub relay_resets: Counter,
     pub relayed: Counter,
     pub connections: Gauge,
-    pub revoked: Counter,
     current_core: Family<CoreLabel, Gauge>,
     failovers: Family<ReasonLabel, Counter>,
     requests: Family<RequestLabels, Counter>,
@@ -74,7 +73,6 @@ impl Default for Metrics {
             relay_resets: Counter::default(),
             relayed: Counter::default(),
             connections: Gauge::default(),
-            revoked: Counter::default(),
             current_core: Family::default(),
             failovers: Family::default(),
             requests: Family::default(),
@@ -190,11 +188,6 @@ impl Metrics {
             "relay_resets",
             "Relays that left entries out",
             &self.relay_resets,
-        );
-        counter(
-            "streams_revoked",
-            "Streams that ended since their token was revoked",
-            &self.revoked,
         );
         counter("relayed", "Entries that came over the relay", &self.relayed);
     }

@@ -225,7 +225,6 @@ fn revoked(context: &Context, told: RelayRevocations) {
     let wanted = Wanted::new(&context.revocations.take(told.revocations, now));
     if !wanted.is_empty() {
         let streams = context.registry.revoke(&wanted);
-        context.metrics.revoked.inc_by(streams as u64);
         tracing::info!(streams, "tokens were revoked");
     }
     if told_all {

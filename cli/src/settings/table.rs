@@ -277,11 +277,11 @@ static ROWS: &[Setting] = &[
     Setting::new("data-dir", "DIR", Kind::Path, "Where everything is stored; for other commands, where `mercurio dev` keeps its key")
         .of(STORE, DATA)
         .default("data"),
-    Setting::new("max-age", "TIME", Kind::duration("1s", "36500d"), "How long a notification is kept")
-        .of(STORE, CORES)
+    Setting::new("max-age", "TIME", Kind::duration("1s", "36500d"), "How long a notification is kept; the same on every core of a shared log")
+        .of(STORE, LOGS)
         .default("90d"),
-    Setting::new("max-per-recipient", "N", Kind::number(1, MAX_COUNT), "How many notifications are kept for one recipient, the newest")
-        .of(STORE, CORES)
+    Setting::new("max-per-recipient", "N", Kind::number(1, MAX_COUNT), "How many notifications are kept for one recipient, the newest; the same on every core of a shared log")
+        .of(STORE, LOGS)
         .default("10000"),
     Setting::new("sweep-interval", "TIME", Kind::duration("100ms", "1d"), "How often retention looks for what is past")
         .of(STORE, CORES)
