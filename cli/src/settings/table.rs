@@ -26,6 +26,8 @@ pub enum Command {
     Read,
     /// Makes a shared log of a data directory.
     Migrate,
+    /// Deletes notifications.
+    Delete,
     /// Revokes tokens.
     Revoke,
     /// Copies all that a core has.
@@ -37,15 +39,15 @@ pub enum Command {
 }
 
 use Command::{
-    Backup, Core, Dev, Gateway, History, Migrate, Publish, Read, Restore, Revoke, Serve, Subscribe,
-    Token, Verify,
+    Backup, Core, Delete, Dev, Gateway, History, Migrate, Publish, Read, Restore, Revoke, Serve,
+    Subscribe, Token, Verify,
 };
 
 impl Command {
     /// All, in the order in which help shows them.
     pub const ALL: &'static [Self] = &[
-        Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read, Revoke, Backup,
-        Restore, Verify, Migrate,
+        Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read, Delete, Revoke,
+        Backup, Restore, Verify, Migrate,
     ];
 
     /// As it is typed.
@@ -62,6 +64,7 @@ impl Command {
             History => "history",
             Read => "read",
             Migrate => "migrate",
+            Delete => "delete",
             Revoke => "revoke",
             Backup => "backup",
             Restore => "restore",
@@ -86,14 +89,16 @@ pub(super) const SERVERS: &[Command] = &[Serve, Core, Gateway, Dev];
 const CORES: &[Command] = &[Serve, Core, Dev];
 const LOGS: &[Command] = &[Serve, Core, Dev, Migrate];
 const GATEWAYS: &[Command] = &[Serve, Gateway, Dev];
-const CLIENTS: &[Command] = &[Publish, Subscribe, History, Read, Revoke, Backup];
-const CALLERS: &[Command] = &[Gateway, Publish, Subscribe, History, Read, Revoke, Backup];
+const CLIENTS: &[Command] = &[Publish, Subscribe, History, Read, Delete, Revoke, Backup];
+const CALLERS: &[Command] = &[
+    Gateway, Publish, Subscribe, History, Read, Delete, Revoke, Backup,
+];
 const SIGNERS: &[Command] = &[
-    Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read, Revoke, Backup,
+    Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read, Delete, Revoke, Backup,
 ];
 const DATA: &[Command] = &[
-    Serve, Core, Dev, Token, Publish, Subscribe, History, Read, Revoke, Backup, Restore, Verify,
-    Migrate,
+    Serve, Core, Dev, Token, Publish, Subscribe, History, Read, Delete, Revoke, Backup, Restore,
+    Verify, Migrate,
 ];
 
 /// One setting.

@@ -10,7 +10,7 @@ use crate::{
     store::{Appender, Outcome, REVOCATIONS_MAX, Revoking},
 };
 
-use super::{PublishOutcome, ReadStateOutcome, RevokeOutcome, WriteError};
+use super::{DeleteOutcome, PublishOutcome, ReadStateOutcome, RevokeOutcome, WriteError};
 
 /// Who waits for an entry to be applied.
 pub(super) enum Waiter {
@@ -18,6 +18,7 @@ pub(super) enum Waiter {
     Publisher(oneshot::Sender<Result<PublishOutcome, WriteError>>, String),
     Marker(oneshot::Sender<Result<ReadStateOutcome, WriteError>>),
     Revoker(oneshot::Sender<Result<RevokeOutcome, WriteError>>),
+    Deleter(oneshot::Sender<Result<DeleteOutcome, WriteError>>),
 }
 
 impl Waiter {
@@ -27,6 +28,7 @@ impl Waiter {
             Self::Publisher(to, _) => drop(to.send(Err(error.clone()))),
             Self::Marker(to) => drop(to.send(Err(error.clone()))),
             Self::Revoker(to) => drop(to.send(Err(error.clone()))),
+            Self::Deleter(to) => drop(to.send(Err(error.clone()))),
         }
     }
 
@@ -67,8 +69,17 @@ impl Waiter {
                 };
                 Answer::Revoked(to, outcome)
             }
+            (Self::Deleter(to), Outcome::Deleted { deleted, .. }) => {
+                let outcome = DeleteOutcome {
+                    cursor: present,
+                    deleted,
+                };
+                Answer::Deleted(to, outcome)
+            }
             // An entry's outcome is of its kind.
-            (Self::Publisher(..) | Self::Marker(_) | Self::Revoker(_), _) => Answer::None,
+            (Self::Publisher(..) | Self::Marker(_) | Self::Revoker(_) | Self::Deleter(_), _) => {
+                Answer::None
+            }
         }
     }
 }
@@ -86,6 +97,10 @@ pub(super) enum Answer {
     Revoked(
         oneshot::Sender<Result<RevokeOutcome, WriteError>>,
         Result<RevokeOutcome, WriteError>,
+    ),
+    Deleted(
+        oneshot::Sender<Result<DeleteOutcome, WriteError>>,
+        DeleteOutcome,
     ),
     None,
 }
@@ -105,6 +120,7 @@ impl Answer {
             }
             Self::Marked(to, outcome) => drop(to.send(Ok(outcome))),
             Self::Revoked(to, outcome) => drop(to.send(outcome)),
+            Self::Deleted(to, outcome) => drop(to.send(Ok(outcome))),
             Self::None => {}
         }
     }
@@ -114,6 +130,7 @@ impl Answer {
             Self::Published(to, _) => drop(to.send(Err(error.clone()))),
             Self::Marked(to, _) => drop(to.send(Err(error.clone()))),
             Self::Revoked(to, _) => drop(to.send(Err(error.clone()))),
+            Self::Deleted(to, _) => drop(to.send(Err(error.clone()))),
             Self::None => {}
         }
     }

@@ -8,11 +8,16 @@ use uuid::Uuid;
 
 use crate::{
     clock,
-    entry::{Entry, Published, ReadStateSet, ReadTarget, RecipientId, TokensRevoked},
+    entry::{
+        Deleted, Deletion, Entry, Published, ReadStateSet, ReadTarget, RecipientId, TokensRevoked,
+    },
     store::Cut,
 };
 
-use super::{Draft, PublishOutcome, ReadStateOutcome, RevokeOutcome, WriteError, flight::Waiter};
+use super::{
+    DeleteOutcome, Draft, PublishOutcome, ReadStateOutcome, RevokeOutcome, WriteError,
+    flight::Waiter,
+};
 
 pub(super) enum Request {
     Publish(
@@ -29,6 +34,7 @@ pub(super) enum Request {
         Revocation,
         oneshot::Sender<Result<RevokeOutcome, WriteError>>,
     ),
+    Delete(Deletion, oneshot::Sender<Result<DeleteOutcome, WriteError>>),
     Roll,
     Cut(oneshot::Sender<Result<Cut, WriteError>>),
     Wake,
@@ -71,11 +77,20 @@ impl Request {
                 };
                 Asked::Write(Entry::TokensRevoked(entry), Waiter::Revoker(answer))
             }
+            Self::Delete(deletion, answer) if !answer.is_closed() => {
+                let entry = Deleted {
+                    at: clock::now(),
+                    deletion,
+                };
+                Asked::Write(Entry::Deleted(entry), Waiter::Deleter(answer))
+            }
             Self::Roll => Asked::Roll,
             Self::Cut(answer) => Asked::Cut(answer),
-            Self::Publish(..) | Self::SetReadState { .. } | Self::Revoke(..) | Self::Wake => {
-                Asked::Nothing
-            }
+            Self::Publish(..)
+            | Self::SetReadState { .. }
+            | Self::Revoke(..)
+            | Self::Delete(..)
+            | Self::Wake => Asked::Nothing,
         }
     }
 }
