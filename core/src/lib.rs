@@ -24,13 +24,18 @@ mod grpc;
 pub mod hub;
 pub mod log;
 pub mod metrics;
+mod scrape;
 pub mod settings;
 pub mod store;
 pub mod sweeper;
 pub mod topic;
 pub mod writer;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bootstrap::Peers;
 use mercurio_auth::Verifier;
@@ -51,6 +56,7 @@ pub use writer::WriterSettings;
 
 use hub::Hub;
 use metrics::Metrics;
+use scrape::Scrape;
 use store::Store;
 use sweeper::Sweeper;
 use writer::{Writer, WriterHandle};
@@ -129,6 +135,10 @@ impl Core {
             settings.store.sweep_interval,
             now,
         )?;
+        registry.register_collector(Box::new(Scrape {
+            disk: store.disk().clone(),
+            waiting: writer.waiting(),
+        }));
         let running = Running {
             sweeper,
             writer: handle,
@@ -177,11 +187,18 @@ pub async fn serve(
         metrics,
         reads: Arc::new(Semaphore::new(settings.transport.reads)),
         snapshots: grpc::Held::new(settings.transport.snapshots),
+        traces: settings.traces,
         limits: settings.limits,
         transport: settings.transport,
         verifier: Arc::new(verifier),
         clients: std::mem::take(&mut door.clients),
         streams: grpc::Streams::default(),
+        gateways: grpc::Gateways::default(),
+        about: grpc::About {
+            role: settings.role,
+            started_at: SystemTime::now(),
+            log: settings.log.kind,
+        },
         shutdown,
         warned: Default::default(),
     });

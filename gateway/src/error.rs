@@ -81,7 +81,7 @@ impl ApiError {
     }
 }
 
-/// An answer's code, for the access log.
+/// An answer's code, for who looks at what was answered.
 #[derive(Clone)]
 pub(crate) struct Refused(pub String);
 

@@ -12,6 +12,7 @@
 //! | `socket`, `sse` | what it is written to; its bytes |
 //! | `registry`, `mailbox`, `lease` | which streams are open, what waits for each, until when |
 //! | `relay` | the one upstream stream |
+//! | `about` | what the core is told of this gateway, when it asks |
 //! | `revocations` | which tokens are revoked |
 //! | `cores`, `choice`, `core` | calls, to the current core; which one that is; the connections to one |
 //! | `access` | the access log |
@@ -20,6 +21,7 @@
 
 #![warn(missing_docs)]
 
+mod about;
 mod access;
 mod api;
 mod assets;
@@ -42,6 +44,7 @@ pub mod json;
 mod lease;
 mod mailbox;
 mod metrics;
+mod observe;
 mod patience;
 mod query;
 mod registry;
@@ -61,7 +64,9 @@ use tokio_util::sync::CancellationToken;
 pub use server::{Gateway, ServeError};
 pub use settings::GatewaySettings;
 
-use crate::{cores::Cores, metrics::Metrics, registry::Registry, revocations::Revocations};
+use crate::{
+    about::About, cores::Cores, metrics::Metrics, registry::Registry, revocations::Revocations,
+};
 
 /// What every handler has at hand.
 struct Context {
@@ -74,4 +79,5 @@ struct Context {
     /// At most so many streams catch up at once.
     catch_ups: Arc<tokio::sync::Semaphore>,
     shutdown: CancellationToken,
+    about: About,
 }

@@ -3,6 +3,7 @@
 //! All under one lock, never held across a wait: so that a relay that breaks and a stream that
 //! resumes can't miss each other.
 
+mod listing;
 mod place;
 
 use std::{
@@ -11,7 +12,10 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::Instant,
+};
 
 use crate::{
     error::ApiError,
@@ -140,8 +144,13 @@ impl Registry {
     }
 
     /// Has a user's streams go on with this token: the one of this name, or all of them, as far as
-    /// they were opened with one of the same holder's. How many.
-    pub fn renew(&self, user: &str, stream: Option<u64>, token: &Token<'_>) -> usize {
+    /// they were opened with one of the same holder's. When each of those ends now; `None`: never.
+    pub fn renew(
+        &self,
+        user: &str,
+        stream: Option<u64>,
+        token: &Token<'_>,
+    ) -> Vec<Option<Instant>> {
         let inner = self.inner.lock();
         let mailboxes = inner.users.get(user).into_iter();
         mailboxes
@@ -149,11 +158,12 @@ impl Registry {
             .map(|mailbox| &mailbox.lease)
             .filter(|lease| stream.is_none_or(|id| lease.id() == id))
             .filter(|lease| lease.renew(user, token))
-            .count()
+            .map(Lease::until)
+            .collect()
     }
 
-    /// An entry for its audience.
-    pub fn dispatch(&self, recipients: &[String], event: &Arc<Event>) {
+    /// An entry for its audience. To how many streams it went.
+    pub fn dispatch(&self, recipients: &[String], event: &Arc<Event>) -> u64 {
         let mut handed = 0;
         let push = |user: &User| {
             for mailbox in &user.mailboxes {
@@ -176,6 +186,7 @@ impl Registry {
         drop(inner);
         // Once an entry, not once a stream: they would contend for it.
         self.metrics.delivered.inc_by(handed);
+        handed
     }
 
     /// A new relay is there, to this core, which knows nobody yet.

@@ -20,6 +20,7 @@ use tracing::Instrument;
 
 use crate::{
     Context,
+    about::About,
     access::Line,
     api, assets, connection,
     cores::Cores,
@@ -27,6 +28,7 @@ use crate::{
     error::ApiError,
     events, health,
     metrics::Metrics,
+    observe,
     registry::{Limits, Registry},
     relay,
     revocations::Revocations,
@@ -95,8 +97,13 @@ impl Gateway {
             verifier: Verifier::clone(&verifier).with_revocations(revoked.clone()),
             revocations: Revocations::new(revoked),
             shutdown: CancellationToken::new(),
+            about: About::default(),
         });
         let router = router(&context)
+            .layer(middleware::from_fn_with_state(
+                context.clone(),
+                observe::request,
+            ))
             .layer(cors)
             .layer(middleware::from_fn(spanned));
         Ok(Self { context, router })
@@ -106,6 +113,7 @@ impl Gateway {
     /// and ended, and clients that don't read are cut after the grace.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
         let Self { context, router } = self;
+        context.about.listens(&listener);
         let relay = tokio::spawn(relay::run(context.clone()));
         let checked = context.clone();
         tokio::spawn(async move { checked.cores.check(&checked.shutdown).await });
@@ -177,11 +185,14 @@ fn cors(origins: &[String]) -> Result<CorsLayer, ServeError> {
             header::CACHE_CONTROL,
             HeaderName::from_static("last-event-id"),
             HeaderName::from_static("x-request-id"),
+            HeaderName::from_static("traceparent"),
+            HeaderName::from_static("tracestate"),
         ])
         .expose_headers([
             header::RETRY_AFTER,
             HeaderName::from_static("mercurio-heartbeat"),
             stream::STREAM_ID,
+            stream::EXPIRES,
             REQUEST_ID,
         ])
         .max_age(Duration::from_secs(3600));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mercurio_auth::Issuer;
 use mercurio_net::{Dial, ServerTls};
+use mercurio_trace::Traces;
 
 /// The gateway's settings, with their defaults.
 #[derive(Clone, Debug)]
@@ -48,6 +49,8 @@ pub struct GatewaySettings {
     pub demo: Option<Issuer>,
     /// How long streams and calls have to end at shutdown. Default 5 s.
     pub shutdown_grace: Duration,
+    /// Where spans of requests and deliveries are made. Default: none are.
+    pub traces: Traces,
 }
 
 impl Default for GatewaySettings {
@@ -72,6 +75,7 @@ impl Default for GatewaySettings {
             recipients_max: 10_000,
             demo: None,
             shutdown_grace: Duration::from_secs(5),
+            traces: Traces::default(),
         }
     }
 }

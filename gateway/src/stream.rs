@@ -10,7 +10,7 @@ use axum::{
 };
 use http::{Extensions, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::{
     Context,
@@ -27,6 +27,10 @@ use crate::{
 
 /// The head that names the stream, for its renewal.
 pub(crate) const STREAM_ID: HeaderName = HeaderName::from_static("mercurio-stream");
+
+/// The head that says after how many milliseconds the stream ends, unless it is renewed. Relative, so
+/// that no clock has to be right, and there also for who can't see the token: it may be in a cookie.
+pub(crate) const EXPIRES: HeaderName = HeaderName::from_static("mercurio-expires");
 
 /// How long a new stream's head waits for the rest of its first page.
 const FIRST_PAGE: Duration = Duration::from_millis(50);
@@ -50,6 +54,7 @@ pub(crate) async fn open(
     let after = resume_from(&headers, &query)?;
     let lease = Lease::new(&client.id, &client.caller.token());
     let stream = HeaderValue::from_str(&format!("{:016x}", lease.id()));
+    let until = lease.until();
     let filters = Filters::new(&topics);
     let place = context.registry.open(&client.id, lease)?;
     client.caller.check_not_revoked(&context)?;
@@ -94,6 +99,9 @@ pub(crate) async fn open(
     if let Ok(stream) = stream {
         response.headers_mut().insert(STREAM_ID, stream);
     }
+    if let Some(left) = until.map(milliseconds) {
+        response.headers_mut().insert(EXPIRES, left.into());
+    }
     response.extensions_mut().insert(Handover::new(feed));
     Ok(response)
 }
@@ -120,7 +128,7 @@ pub(crate) async fn renew(
         context.registry.revoke(&all);
         return Err(revoked);
     }
-    if renewed == 0 {
+    if renewed.is_empty() {
         let message = "no such stream of this token's user is open here; open one where it was";
         return Err(ApiError::new(
             StatusCode::NOT_FOUND,
@@ -128,7 +136,17 @@ pub(crate) async fn renew(
             message,
         ));
     }
-    Ok(Json(json!({ "status": "renewed", "streams": renewed })))
+    let mut answer = json!({ "status": "renewed", "streams": renewed.len() });
+    if let Some(first) = renewed.into_iter().flatten().min() {
+        answer["expiresIn"] = milliseconds(first).into();
+    }
+    Ok(Json(answer))
+}
+
+/// Until then.
+fn milliseconds(until: Instant) -> u64 {
+    let left = until.saturating_duration_since(Instant::now());
+    u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Where the reader stands: the header that browsers send, or the parameter.

@@ -36,6 +36,7 @@
 //! | [`ledger`] | what was acknowledged, and publishers that try again until it is |
 //! | [`verify`] | history, feed, counts and idempotency of a store against the ledger |
 //! | [`said`], [`curl`] | what others wrote: client libraries, in pages and programs; curl |
+//! | [`clock`] | a process whose clock is wrong |
 //! | [`nginx`] | nginx in front of a gateway |
 //! | [`engine`] | a log that cores share, and cores on it |
 //! | [`nats`], [`rabbitmq`] | its servers, one or a cluster |
@@ -45,6 +46,7 @@
 //! | [`tokens`] | tokens made from claims, good and bad |
 //! | [`certs`] | certificates, made by openssl |
 //! | [`jwks`] | sets of keys, and who publishes them |
+//! | [`otlp`], [`metrics`] | a collector of traces; what is shown under /metrics, and asked of it |
 //! | [`tools`] | grpcurl, node, chromium; the lock of heavy tests |
 //! | [`wait`] | [`within`](wait::within) and [`eventually`](wait::eventually) |
 //! | [`binary`] | where the binary under test is: `MERCURIO_BIN`, or built |
@@ -61,6 +63,7 @@
 pub mod binary;
 pub mod browser;
 pub mod certs;
+pub mod clock;
 pub mod curl;
 pub mod engine;
 pub mod front;
@@ -70,9 +73,11 @@ pub mod jwks;
 pub mod leaks;
 pub mod ledger;
 pub mod link;
+pub mod metrics;
 pub mod mount;
 pub mod nats;
 pub mod nginx;
+pub mod otlp;
 pub mod process;
 pub mod rabbitmq;
 pub mod record;

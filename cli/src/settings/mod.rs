@@ -7,6 +7,7 @@ mod kind;
 mod layers;
 mod problem;
 mod table;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 

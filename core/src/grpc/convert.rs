@@ -85,8 +85,8 @@ pub(super) fn opened(opening: &Opening) -> pb::SubscribeResponse {
     }
 }
 
-/// What a relay is told.
-pub(super) fn relay_event(event: RelayEvent) -> pb::RelayResponse {
+/// What a relay is told; of an entry also the trace that it was published in.
+pub(super) fn relay_event(event: RelayEvent, traceparent: Option<Box<str>>) -> pb::RelayResponse {
     use pb::relay_response::Message;
     let message = match event {
         RelayEvent::Joined { join_id, cursor } => {
@@ -122,6 +122,7 @@ pub(super) fn relay_event(event: RelayEvent) -> pb::RelayResponse {
                 cursor,
                 recipient_ids,
                 change,
+                traceparent: traceparent.unwrap_or_default().into(),
             })
         }
     };

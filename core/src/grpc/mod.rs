@@ -8,6 +8,7 @@
 //! | `notifications` | the unary calls |
 //! | `subscribe` | one recipient's stream |
 //! | `relay` | a gateway's stream |
+//! | `gateways` | the gateways whose relays are open, and questions to them |
 //! | `snapshots` | copies of what is stored, for backups and for other cores |
 //! | `admin` | what those who run the service ask |
 //! | `auth` | who calls, and what they may |
@@ -22,6 +23,7 @@ mod auth;
 mod convert;
 mod ending;
 mod ends;
+mod gateways;
 mod incoming;
 mod notifications;
 mod page_token;
@@ -39,6 +41,7 @@ use std::{
 };
 
 use mercurio_auth::{ClientScopes, Verifier};
+use mercurio_trace::Traces;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -53,6 +56,8 @@ use crate::{
     writer::Writer,
 };
 
+pub(crate) use admin::About;
+pub(crate) use gateways::Gateways;
 pub use incoming::Door;
 pub use server::ServeError;
 pub(crate) use server::serve;
@@ -73,8 +78,11 @@ pub(crate) struct Context {
     pub verifier: Arc<Verifier>,
     pub clients: ClientScopes,
     pub streams: Streams,
+    pub gateways: Gateways,
+    pub about: About,
     pub reads: Arc<Semaphore>,
     pub snapshots: Held,
+    pub traces: Traces,
     pub shutdown: CancellationToken,
     /// When an overload was last logged.
     pub warned: Mutex<Option<Instant>>,

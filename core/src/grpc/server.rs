@@ -10,6 +10,7 @@ use mercurio_proto::{
         relay_service_server::RelayServiceServer, snapshot_service_server::SnapshotServiceServer,
     },
 };
+use mercurio_trace::grpc::ServeTraced;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tonic::{
@@ -117,7 +118,11 @@ async fn past(shutdown: &CancellationToken, patience: Duration) {
 }
 
 type MapResponse = fn(http::Response<Body>) -> http::Response<Body>;
-type Layers = Stack<MapResponseLayer<MapResponse>, Stack<AccessLayer, Identity>>;
+type Layers =
+    Stack<ServeTraced, Stack<MapResponseLayer<MapResponse>, Stack<AccessLayer, Identity>>>;
+
+/// Of these calls traces tell; others are health and reflection.
+const OURS: &str = "/mercurio.v1.";
 
 async fn router(
     context: &Arc<Context>,
@@ -143,6 +148,7 @@ async fn router(
     let router = Server::builder()
         .layer(AccessLayer)
         .layer(MapResponseLayer::new(too_large as MapResponse))
+        .layer(ServeTraced::new(context.traces.clone(), OURS))
         .timeout(transport.call_timeout)
         .http2_max_header_list_size(HEAD_MAX)
         .max_concurrent_streams(transport.calls_per_connection)

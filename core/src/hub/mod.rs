@@ -9,6 +9,7 @@
 
 mod queue;
 mod relay;
+mod traced;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -22,7 +23,8 @@ use crate::{
 };
 
 pub use queue::{Lagged, Live};
-pub use relay::{RelayEvent, RelayFull, RelaySubscription};
+pub use relay::{RelayEvent, RelayFull, RelayLoad, RelaySubscription};
+pub use traced::Traced;
 
 use queue::Queue;
 use relay::RelayQueue;
@@ -34,6 +36,7 @@ pub struct Hub {
     readers: Mutex<Readers>,
     /// Tokens were revoked.
     revoked: watch::Sender<()>,
+    traced: Traced,
 }
 
 struct Readers {
@@ -65,7 +68,14 @@ impl Hub {
             metrics,
             readers: Mutex::new(readers),
             revoked: watch::Sender::new(()),
+            traced: Traced::default(),
         }
+    }
+
+    /// Within which traces recent notifications were published.
+    #[must_use]
+    pub fn traced(&self) -> &Traced {
+        &self.traced
     }
 
     /// Hands entries to their readers. The writer calls it, in sequence order, with what is safe
