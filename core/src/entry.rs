@@ -71,6 +71,7 @@ impl Entry {
             Self::Published(_, published) => published.at,
             Self::ReadStateSet(set) => set.at,
             Self::TokensRevoked(entry) => entry.at,
+            Self::Deleted(entry) => entry.at,
         }
     }
 
@@ -87,6 +88,7 @@ impl Entry {
                 }
                 Self::ReadStateSet(set) => set.at = at,
                 Self::TokensRevoked(entry) => entry.at = at,
+                Self::Deleted(entry) => entry.at = at,
             }
         }
         self
@@ -122,7 +124,7 @@ impl Entry {
                 Self::Deleted(Deleted { deletion, .. }) => match deletion {
                     Deletion::Notifications { owners, ids } => {
                         let names = owners.names();
-                        ids.len() * 8 + names.map(|name| name.len() + 4).sum::<usize>()
+                        ids.len() * 10 + names.map(|name| name.len() + 3).sum::<usize>()
                     }
                     Deletion::Everything { of } => of.as_str().len(),
                 },
