@@ -12,6 +12,7 @@ mod cors;
 mod crash;
 mod damage;
 mod data_dir;
+mod deleting;
 mod delivery;
 mod demo;
 mod dev;

@@ -30,6 +30,8 @@ pub enum Command {
     Streams,
     /// Makes a shared log of a data directory.
     Migrate,
+    /// Deletes notifications.
+    Delete,
     /// Revokes tokens.
     Revoke,
     /// Copies all that a core has.
@@ -41,15 +43,15 @@ pub enum Command {
 }
 
 use Command::{
-    Backup, Core, Dev, Gateway, History, Migrate, Publish, Read, Restore, Revoke, Serve, Status,
-    Streams, Subscribe, Token, Verify,
+    Backup, Core, Delete, Dev, Gateway, History, Migrate, Publish, Read, Restore, Revoke, Serve,
+    Status, Streams, Subscribe, Token, Verify,
 };
 
 impl Command {
     /// All, in the order in which help shows them.
     pub const ALL: &'static [Self] = &[
-        Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read, Revoke, Status,
-        Streams, Backup, Restore, Verify, Migrate,
+        Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read, Delete, Revoke,
+        Status, Streams, Backup, Restore, Verify, Migrate,
     ];
 
     /// As it is typed.
@@ -68,6 +70,7 @@ impl Command {
             Status => "status",
             Streams => "streams",
             Migrate => "migrate",
+            Delete => "delete",
             Revoke => "revoke",
             Backup => "backup",
             Restore => "restore",
@@ -93,18 +96,18 @@ const CORES: &[Command] = &[Serve, Core, Dev];
 const LOGS: &[Command] = &[Serve, Core, Dev, Migrate];
 const GATEWAYS: &[Command] = &[Serve, Gateway, Dev];
 const CLIENTS: &[Command] = &[
-    Publish, Subscribe, History, Read, Revoke, Status, Streams, Backup,
+    Publish, Subscribe, History, Read, Delete, Revoke, Status, Streams, Backup,
 ];
 const CALLERS: &[Command] = &[
-    Gateway, Publish, Subscribe, History, Read, Revoke, Status, Streams, Backup,
+    Gateway, Publish, Subscribe, History, Read, Delete, Revoke, Status, Streams, Backup,
 ];
 const SIGNERS: &[Command] = &[
-    Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read, Revoke, Status, Streams,
-    Backup,
+    Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read, Delete, Revoke, Status,
+    Streams, Backup,
 ];
 const DATA: &[Command] = &[
-    Serve, Core, Dev, Token, Publish, Subscribe, History, Read, Revoke, Status, Streams, Backup,
-    Restore, Verify, Migrate,
+    Serve, Core, Dev, Token, Publish, Subscribe, History, Read, Delete, Revoke, Status, Streams,
+    Backup, Restore, Verify, Migrate,
 ];
 
 /// One setting.

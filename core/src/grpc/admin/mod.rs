@@ -1,5 +1,6 @@
 //! What those who run the service ask: one file for each kind of call.
 
+mod delete;
 mod revoke;
 mod status;
 mod streams;
@@ -25,6 +26,18 @@ impl AdminService for Admin {
         let context = &self.0;
         context
             .revoke_tokens(request)
+            .await
+            .map(Response::new)
+            .map_err(|refusal| context.refuse(refusal))
+    }
+
+    async fn delete_notifications(
+        &self,
+        request: Request<pb::DeleteNotificationsRequest>,
+    ) -> Result<Response<pb::DeleteNotificationsResponse>, Status> {
+        let context = &self.0;
+        context
+            .delete_notifications(request)
             .await
             .map(Response::new)
             .map_err(|refusal| context.refuse(refusal))
