@@ -422,6 +422,8 @@ impl Run {
 
 async fn run(keeps: usize, rounds: usize) {
     let mut run = Run::start(keeps).await;
+    // A cursor in a log that has nothing yet would be another log's.
+    run.publish().await;
     for _ in 0..rounds {
         for _ in 0..run.random.usize(1..60) {
             run.step().await;
