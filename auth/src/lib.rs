@@ -64,7 +64,9 @@ mod verify;
 
 pub use clients::{ClientScopeError, ClientScopes};
 pub use error::{ClaimError, ClaimProblem, KeyError, RulesError, TokenError};
-pub use identity::{Identity, MAX_USER_BYTES, SCOPE_ADMIN, SCOPE_ANY, SCOPE_PUBLISH, SCOPES};
+pub use identity::{
+    Identity, MAX_USER_BYTES, SCOPE_ADMIN, SCOPE_ANY, SCOPE_PUBLISH, SCOPES, is_user,
+};
 pub use issue::Issuer;
 pub use jwks::{KeySet, MAX_SET_KEYS};
 pub use keys::{SigningKey, VerifyingKey, WEAK_SECRET_BYTES};

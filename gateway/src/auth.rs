@@ -7,7 +7,7 @@ use axum::{
     http::request::Parts,
 };
 use http::{HeaderMap, Method, StatusCode, header};
-use mercurio_auth::{Identity, TokenError};
+use mercurio_auth::{Identity, TokenError, is_user};
 use tokio::time::Instant;
 
 use crate::{Context, error::ApiError, query::Query};
@@ -54,6 +54,11 @@ impl Caller {
         } else {
             id.to_owned()
         };
+        // Before anything is asked of a core: one that is none would end the relay for everyone.
+        if !is_user(&id) {
+            let allowed = "a user's id, 1..=128 bytes without control characters, or me";
+            return Err(ApiError::field("clientID", &id, allowed));
+        }
         if self.identity.may_act_for(&id) {
             return Ok(Client { id, caller: self });
         }

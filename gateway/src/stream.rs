@@ -122,19 +122,20 @@ pub(crate) async fn renew(
     Ok(Json(json!({ "status": "renewed", "streams": renewed })))
 }
 
-/// Where the reader stands: the header that browsers send, or the parameter.
+/// Where the reader stands: the header that browsers send, or the parameter. What is not taken has
+/// to be a cursor too.
 fn resume_from(headers: &HeaderMap, query: &Query) -> Result<Option<u64>, ApiError> {
     let allowed = "a cursor, as the stream's ids are";
-    if let Some(value) = headers
+    // The second is as event-source-polyfill spells it.
+    let given = query.number("lastEventID", allowed)?;
+    let spelt = query.number("lastEventId", allowed)?;
+    let header = headers
         .get("last-event-id")
         .filter(|value| !value.is_empty())
-    {
-        let text = String::from_utf8_lossy(value.as_bytes());
-        return number("Last-Event-ID", &text, allowed).map(Some);
-    }
-    match query.number("lastEventID", allowed)? {
-        Some(cursor) => Ok(Some(cursor)),
-        // As event-source-polyfill spells it.
-        None => query.number("lastEventId", allowed),
-    }
+        .map(|value| {
+            let text = String::from_utf8_lossy(value.as_bytes());
+            number("Last-Event-ID", &text, allowed)
+        })
+        .transpose()?;
+    Ok(header.or(given).or(spelt))
 }

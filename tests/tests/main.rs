@@ -27,6 +27,7 @@ mod limits;
 mod model;
 mod nginx;
 mod observing;
+mod openapi;
 mod power_cut;
 mod prototype;
 mod read_state;
