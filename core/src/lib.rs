@@ -34,6 +34,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use bootstrap::Peers;
 use mercurio_auth::Verifier;
+use mercurio_net::Rates;
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::{
@@ -176,6 +177,7 @@ pub async fn serve(
         metrics,
         reads: Arc::new(Semaphore::new(settings.transport.reads)),
         snapshots: grpc::Held::new(settings.transport.snapshots),
+        publishers: Rates::new(settings.limits.publishes_per_publisher),
         limits: settings.limits,
         transport: settings.transport,
         verifier,

@@ -86,6 +86,9 @@ pub struct Limits {
     pub streams_per_user: usize,
     /// Streams open at once, of all users and kinds. Default 100,000.
     pub streams: usize,
+    /// Publishes a second of one publisher's, and ten times as many at once; one to many recipients
+    /// counts as one for each hundred. 0: no limit. Default 5,000.
+    pub publishes_per_publisher: u32,
 }
 
 impl Default for Limits {
@@ -106,6 +109,7 @@ impl Default for Limits {
             relays: 256,
             streams_per_user: 64,
             streams: 100_000,
+            publishes_per_publisher: 5_000,
         }
     }
 }

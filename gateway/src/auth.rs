@@ -111,6 +111,7 @@ impl FromRequestParts<std::sync::Arc<Context>> for Client {
         context: &std::sync::Arc<Context>,
     ) -> Result<Self, ApiError> {
         let caller = Caller::from_request_parts(parts, context).await?;
+        context.charge(&caller.identity.user)?;
         let Path(path) = Path::<Vec<(String, String)>>::from_request_parts(parts, context)
             .await
             .map_err(|_| ApiError::field("clientID", "?", "a user's id in UTF-8"))?;

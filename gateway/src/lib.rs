@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`settings`] | what can be set |
 //! | `server`, `connection`, `h2`, `patience` | the routes; connections, and how they end |
+//! | `abuse`, `source` | how much one address or user may ask for; which address that is |
 //! | `auth`, `query`, `error` | what comes in: tokens, parameters; what is refused |
 //! | `api`, `events` | the HTTP API: reading and marking; publishing |
 //! | `assets` | the browser's side: what pages load |
@@ -18,6 +19,7 @@
 
 #![warn(missing_docs)]
 
+mod abuse;
 mod api;
 mod assets;
 mod auth;
@@ -46,6 +48,7 @@ mod relay;
 mod server;
 pub mod settings;
 mod socket;
+mod source;
 mod sse;
 mod stream;
 
@@ -57,7 +60,7 @@ use tokio_util::sync::CancellationToken;
 pub use server::{Gateway, ServeError};
 pub use settings::GatewaySettings;
 
-use crate::{cores::Cores, metrics::Metrics, registry::Registry};
+use crate::{abuse::Abuse, cores::Cores, metrics::Metrics, registry::Registry};
 
 /// What every handler has at hand.
 struct Context {
@@ -66,6 +69,7 @@ struct Context {
     cores: Cores,
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
+    abuse: Abuse,
     /// At most so many streams catch up at once.
     catch_ups: Arc<tokio::sync::Semaphore>,
     shutdown: CancellationToken,

@@ -12,6 +12,35 @@ struct CoreLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabel {
+    limit: &'static str,
+}
+
+/// What more was asked for than is allowed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Limit {
+    AddressRequests,
+    AddressStreams,
+    AddressConnections,
+    UserRequests,
+    UserStreams,
+    Streams,
+}
+
+impl Limit {
+    fn name(self) -> &'static str {
+        match self {
+            Self::AddressRequests => "address_requests",
+            Self::AddressStreams => "address_streams",
+            Self::AddressConnections => "address_connections",
+            Self::UserRequests => "user_requests",
+            Self::UserStreams => "user_streams",
+            Self::Streams => "streams",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabel {
     reason: &'static str,
 }
@@ -27,6 +56,7 @@ pub(crate) struct Metrics {
     pub relay_resets: Counter,
     pub relayed: Counter,
     pub connections: Gauge,
+    limited: Family<LimitLabel, Counter>,
     current_core: Family<CoreLabel, Gauge>,
     failovers: Family<ReasonLabel, Counter>,
 }
@@ -38,6 +68,14 @@ impl Metrics {
         self.current_core
             .get_or_create(&label)
             .set(i64::from(is_current));
+    }
+
+    /// Something was refused for being too much.
+    pub fn limited(&self, limit: Limit) {
+        let label = LimitLabel {
+            limit: limit.name(),
+        };
+        self.limited.get_or_create(&label).inc();
     }
 
     /// The gateway went to another core.
@@ -64,6 +102,11 @@ impl Metrics {
             "core_current",
             "1 for the core that the gateway keeps to",
             self.current_core.clone(),
+        );
+        registry.register(
+            "limited",
+            "Requests, streams and connections beyond a limit, by which one",
+            self.limited.clone(),
         );
         registry.register(
             "failovers",

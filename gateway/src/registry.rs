@@ -20,7 +20,7 @@ use crate::{
     error::ApiError,
     lease::Lease,
     mailbox::{End, Mailbox},
-    metrics::Metrics,
+    metrics::{Limit, Metrics},
     sse::Event,
 };
 
@@ -107,6 +107,7 @@ impl Registry {
             return Err(ApiError::core_away());
         }
         if inner.streams >= self.limits.streams {
+            self.metrics.limited(Limit::Streams);
             return Err(ApiError::gateway_full(self.limits.streams));
         }
         let known = inner
@@ -116,6 +117,7 @@ impl Registry {
         let name = known.unwrap_or_else(|| user.into());
         let entry = inner.users.entry(name.clone()).or_default();
         if entry.mailboxes.len() >= self.limits.streams_per_user {
+            self.metrics.limited(Limit::UserStreams);
             return Err(ApiError::too_many_streams(self.limits.streams_per_user));
         }
         // Behind from the start: whatever came before its first catch-up is in the store.

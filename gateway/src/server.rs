@@ -19,7 +19,9 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::Instrument;
 
 use crate::{
-    Context, api, assets, connection,
+    Context,
+    abuse::{self, Abuse},
+    api, assets, connection,
     cores::Cores,
     demo,
     error::ApiError,
@@ -86,6 +88,7 @@ impl Gateway {
             cores,
             registry: Arc::new(Registry::new(limits, metrics.clone())),
             metrics,
+            abuse: Abuse::new(&settings),
             catch_ups: Arc::new(Semaphore::new(settings.catch_ups)),
             settings,
             verifier,
@@ -136,8 +139,6 @@ fn router(context: &Arc<Context>) -> Router {
         .route(&format!("{one}/unread"), put(api::unread))
         .route("/api/events/unicast", post(events::unicast))
         .route("/api/events/broadcast", post(events::broadcast))
-        .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready))
         .merge(assets::routes());
     if context.settings.demo.is_some() {
         router = router
@@ -160,6 +161,13 @@ fn router(context: &Arc<Context>) -> Router {
                 message,
             )
         })
+        .layer(middleware::from_fn_with_state(
+            context.clone(),
+            abuse::by_source,
+        ))
+        // Whoever else comes from where a probe does: it is answered.
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready))
         .with_state(context.clone())
 }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     http::HeaderMap,
     response::{IntoResponse, Response},
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::{
-    Context,
+    Context, abuse,
     auth::Client,
     catch_up::{self, Reader},
     error::ApiError,
@@ -21,6 +21,7 @@ use crate::{
     lease::Lease,
     query::{FILTERS_MAX, Filters, Query, number},
     server::RequestId,
+    source::Source,
     sse,
 };
 
@@ -35,6 +36,7 @@ pub(crate) async fn open(
     State(context): State<Arc<Context>>,
     request_id: RequestId,
     client: Client,
+    source: Option<Extension<Source>>,
     uri: axum::http::Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -49,7 +51,9 @@ pub(crate) async fn open(
     let lease = Lease::new(&client.id, client.caller.user(), client.caller.until());
     let stream = HeaderValue::from_str(&format!("{:016x}", lease.id()));
     let filters = Filters::new(&topics);
+    let of_source = source.map(|Extension(source)| abuse::open_stream(&context, source));
     let reader = Arc::new(Reader {
+        _of_source: of_source.transpose()?,
         place: context.registry.open(&client.id, lease)?,
         topics,
         request_id: request_id.0.into(),

@@ -29,6 +29,7 @@
 //! | [`process`] | any child process: its lines, signals, memory; killed on `Drop`, its log printed where the test fails, a panic in its log fails the test |
 //! | [`grpc`] | [`Api`](grpc::Api): the calls with a token; requests to be published; error details |
 //! | [`http`] | requests over a raw socket, read as slowly as the test likes |
+//! | [`frames`] | HTTP/2 frame by frame, as no library would send it |
 //! | [`sse`] | the EventSource parser and one open stream |
 //! | [`subscriber`] | readers over SSE and gRPC that reconnect, resume and write down what they see |
 //! | [`record`] | what was seen, and the comparison entry by entry |
@@ -62,6 +63,7 @@ pub mod browser;
 pub mod certs;
 pub mod curl;
 pub mod engine;
+pub mod frames;
 pub mod front;
 pub mod grpc;
 pub mod http;

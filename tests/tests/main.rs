@@ -1,5 +1,6 @@
 //! Whole-system tests, a module per feature. The harness and its manual: `../src/lib.rs`.
 
+mod abuse;
 mod auth;
 mod backup;
 mod browser;
@@ -18,6 +19,7 @@ mod full_disk;
 mod grpcurl;
 mod history;
 mod hostile;
+mod hostile_h2;
 mod http_api;
 mod idempotency;
 mod inbox;

@@ -9,11 +9,12 @@
 //! | `subscribe` | one recipient's stream |
 //! | `relay` | a gateway's stream |
 //! | `snapshots` | copies of what is stored, for backups and for other cores |
-//! | `auth` | who calls, and what they may |
+//! | `admission`, `auth` | who is let in; who calls, and what they may |
 //! | `validate`, `page_token` | from proto; all that is wrong is said at once |
 //! | `convert` | to proto |
 //! | `status` | errors to `Status`, the only place |
 
+mod admission;
 mod auth;
 mod convert;
 mod ending;
@@ -35,6 +36,7 @@ use std::{
 };
 
 use mercurio_auth::{ClientScopes, Verifier};
+use mercurio_net::Rates;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -69,6 +71,7 @@ pub(crate) struct Context {
     pub verifier: Arc<Verifier>,
     pub clients: ClientScopes,
     pub streams: Streams,
+    pub publishers: Rates<String>,
     pub reads: Arc<Semaphore>,
     pub snapshots: Held,
     pub shutdown: CancellationToken,

@@ -15,7 +15,7 @@ use crate::{
 };
 
 use super::{
-    Context, auth::Caller, convert, ending::Ending, status::Refusal, streams::OpenRelay, validate,
+    Context, auth, convert, ending::Ending, status::Refusal, streams::OpenRelay, validate,
 };
 
 /// Joins that may wait for their answer; no more is read from the gateway meanwhile.
@@ -44,7 +44,7 @@ async fn open(
     context: &Arc<Context>,
     request: Request<Streaming<pb::RelayRequest>>,
 ) -> Result<BoxStream<'static, Result<pb::RelayResponse, Status>>, Refusal> {
-    let identity = context.service(Caller::of(&request)).await?;
+    let identity = auth::service(&request)?.clone();
     let relay = Relay {
         _counted: context
             .streams

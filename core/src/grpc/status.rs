@@ -35,6 +35,15 @@ pub(super) enum Refusal {
     NoSnapshot,
     #[error("{limit} {what} are open already, and no more are allowed")]
     TooManyStreams { what: &'static str, limit: usize },
+    #[error(
+        "{publisher:?} publishes more than {limit} a second: try again in {:.1} s",
+        wait.as_secs_f64()
+    )]
+    RateLimited {
+        publisher: String,
+        limit: u32,
+        wait: Duration,
+    },
     #[error("{reads} reads of the store are under way already; try again")]
     ReadsBusy { reads: usize },
     #[error(
@@ -66,6 +75,7 @@ impl Refusal {
             Self::NotFound => "NOT_FOUND",
             Self::NoSnapshot => "SNAPSHOT_NOT_FOUND",
             Self::TooManyStreams { .. } => "TOO_MANY_STREAMS",
+            Self::RateLimited { .. } => "RATE_LIMITED",
             Self::ReadsBusy { .. } | Self::Write(WriteError::Busy { .. }) => "STORE_BUSY",
             Self::Write(WriteError::DiskFull { .. }) => "STORE_FULL",
             Self::Write(WriteError::Failed(_)) | Self::Store(_) => "STORE_FAILED",
@@ -83,9 +93,9 @@ impl Refusal {
             Self::Token(_) => Code::Unauthenticated,
             Self::NotYourFeed | Self::ScopeMissing(_) => Code::PermissionDenied,
             Self::NotFound | Self::NoSnapshot => Code::NotFound,
-            Self::TooManyStreams { .. } | Self::Write(WriteError::DiskFull { .. }) => {
-                Code::ResourceExhausted
-            }
+            Self::TooManyStreams { .. }
+            | Self::RateLimited { .. }
+            | Self::Write(WriteError::DiskFull { .. }) => Code::ResourceExhausted,
             Self::Store(error) if error.is_damage() => Code::DataLoss,
             Self::Write(WriteError::LogHalted(_)) => Code::FailedPrecondition,
             Self::ReadsBusy { .. }
@@ -110,6 +120,7 @@ impl Refusal {
                 Some(Duration::from_secs(1))
             }
             Self::TooManyStreams { .. } => Some(Duration::from_secs(5)),
+            Self::RateLimited { wait, .. } => Some(*wait),
             Self::Write(WriteError::DiskFull { .. }) => Some(Duration::from_secs(10)),
             _ => None,
         }
@@ -178,6 +189,7 @@ fn metadata(refusal: &Refusal) -> HashMap<String, String> {
     match refusal {
         Refusal::ScopeMissing(scope) => of("scope", (*scope).to_owned()),
         Refusal::TooManyStreams { limit, .. } => of("limit", limit.to_string()),
+        Refusal::RateLimited { limit, .. } => of("limit", limit.to_string()),
         _ => HashMap::new(),
     }
 }
@@ -256,6 +268,16 @@ mod tests {
                 },
                 Code::ResourceExhausted,
                 "TOO_MANY_STREAMS",
+                true,
+            ),
+            (
+                Refusal::RateLimited {
+                    publisher: "billing".into(),
+                    limit: 5,
+                    wait: Duration::from_millis(200),
+                },
+                Code::ResourceExhausted,
+                "RATE_LIMITED",
                 true,
             ),
             (
