@@ -5,6 +5,8 @@
 
 use std::{fmt, sync::Arc};
 
+use mercurio_auth::{Revocation, Revoked};
+
 /// An entry's place in the log: from 1, strictly increasing, never reused. 0 is "before all".
 pub type Sequence = u64;
 
@@ -55,6 +57,8 @@ pub enum Entry {
     Published(Audience, Arc<Published>),
     /// A recipient's notifications marked read or unread.
     ReadStateSet(ReadStateSet),
+    /// Tokens that are no longer good.
+    TokensRevoked(TokensRevoked),
 }
 
 impl Entry {
@@ -73,6 +77,9 @@ impl Entry {
                 Self::ReadStateSet(set) => match &set.target {
                     ReadTarget::Ids(ids) => ids.len() * 8,
                     ReadTarget::UpTo(_) => 0,
+                },
+                Self::TokensRevoked(entry) => match &entry.revocation.tokens {
+                    Revoked::Id(name) | Revoked::User { user: name, .. } => name.len(),
                 },
             }
     }
@@ -106,6 +113,15 @@ pub struct ReadStateSet {
     pub target: ReadTarget,
     /// Read or unread.
     pub read: bool,
+}
+
+/// A request to refuse tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokensRevoked {
+    /// When it was asked for.
+    pub at: Millis,
+    /// Which, and for how long.
+    pub revocation: Revocation,
 }
 
 /// Which notifications a mark means. Those that are not the recipient's are passed over.
@@ -150,6 +166,9 @@ pub enum Change {
     Published(Arc<Published>),
     /// Notifications were marked.
     ReadState(Arc<ReadStateChange>),
+    /// Tokens were revoked: nobody's feed, so its audience is empty. Whoever verifies tokens learns
+    /// of it.
+    Revoked(Revocation),
 }
 
 /// A notification as one recipient sees it.

@@ -24,6 +24,7 @@ mod grpc;
 pub mod hub;
 pub mod log;
 pub mod metrics;
+mod scrape;
 pub mod settings;
 pub mod store;
 pub mod sweeper;
@@ -52,6 +53,7 @@ pub use writer::WriterSettings;
 
 use hub::Hub;
 use metrics::Metrics;
+use scrape::Scrape;
 use store::Store;
 use sweeper::Sweeper;
 use writer::{Writer, WriterHandle};
@@ -130,6 +132,10 @@ impl Core {
             settings.store.sweep_interval,
             now,
         )?;
+        registry.register_collector(Box::new(Scrape {
+            disk: store.disk().clone(),
+            waiting: writer.waiting(),
+        }));
         let running = Running {
             sweeper,
             writer: handle,
@@ -168,6 +174,7 @@ pub async fn serve(
         running,
     } = core;
     let grace = settings.shutdown_grace;
+    let verifier = Verifier::clone(&verifier).with_revocations(store.revocations());
     let mut door = door.into();
     let context = Arc::new(grpc::Context {
         store,
@@ -178,9 +185,10 @@ pub async fn serve(
         reads: Arc::new(Semaphore::new(settings.transport.reads)),
         snapshots: grpc::Held::new(settings.transport.snapshots),
         publishers: Rates::new(settings.limits.publishes_per_publisher),
+        traces: settings.traces,
         limits: settings.limits,
         transport: settings.transport,
-        verifier,
+        verifier: Arc::new(verifier),
         clients: std::mem::take(&mut door.clients),
         streams: grpc::Streams::default(),
         shutdown,

@@ -3,6 +3,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use mercurio_trace::Traces;
+
 use crate::{
     entry::RECIPIENT_ID_MAX,
     log::LogSettings,
@@ -33,6 +35,8 @@ pub struct CoreSettings {
     /// How long a shutdown takes at most, the flush not included: half of it passes before a
     /// connection whose client doesn't read is cut. Default 10 s.
     pub shutdown_grace: Duration,
+    /// Where calls' spans are made. Default: none are.
+    pub traces: Traces,
 }
 
 impl Default for CoreSettings {
@@ -47,6 +51,7 @@ impl Default for CoreSettings {
             hub: HubSettings::default(),
             transport: Transport::default(),
             shutdown_grace: Duration::from_secs(10),
+            traces: Traces::default(),
         }
     }
 }
@@ -89,6 +94,9 @@ pub struct Limits {
     /// Publishes a second of one publisher's, and ten times as many at once; one to many recipients
     /// counts as one for each hundred. 0: no limit. Default 5,000.
     pub publishes_per_publisher: u32,
+    /// How long a revocation is kept where who revokes doesn't say when the tokens expire: as long
+    /// as tokens live, at least. Default 90 days.
+    pub revocation_age: Duration,
 }
 
 impl Default for Limits {
@@ -110,6 +118,7 @@ impl Default for Limits {
             streams_per_user: 64,
             streams: 100_000,
             publishes_per_publisher: 5_000,
+            revocation_age: Duration::from_secs(90 * 24 * 3600),
         }
     }
 }

@@ -14,10 +14,11 @@ use parking_lot::Mutex;
 
 use crate::{
     Context,
+    access::Remote,
     error::ApiError,
     metrics::Limit,
     settings::GatewaySettings,
-    source::{Peer, Proxies, Source},
+    source::{Proxies, Source},
 };
 
 /// The limits, and what is used of them.
@@ -79,8 +80,8 @@ pub(crate) async fn by_source(
     next: Next,
 ) -> Response {
     let abuse = &context.abuse;
-    if let Some(Peer(peer)) = request.extensions().get::<Peer>() {
-        let source = Source::from(abuse.proxies.client(*peer, request.headers()));
+    if let Some(peer) = Remote::of(request.extensions()) {
+        let source = Source::from(abuse.proxies.client(peer.ip(), request.headers()));
         if let Err(wait) = abuse.per_source.take(&source) {
             context.metrics.limited(Limit::AddressRequests);
             let most = context.settings.requests_per_address;

@@ -9,6 +9,7 @@ use std::{
     convert::Infallible,
     fmt::Write as _,
     future::{Future, poll_fn},
+    net::{IpAddr, SocketAddr},
     pin::pin,
     sync::Arc,
     task::Poll,
@@ -33,14 +34,15 @@ use tower::ServiceExt;
 use crate::{
     Context,
     abuse::OfSource,
+    access::Remote,
     delivery::Delivery,
+    demo::FromThisMachine,
     feed::{Feed, Handover},
     h2,
     mailbox::End,
     metrics::Limit,
     patience::Patient,
     socket::Socket,
-    source::Peer,
 };
 
 /// Connections beyond the streams: short calls, and the next stream of who reconnects.
@@ -70,9 +72,8 @@ pub(crate) async fn accept(context: &Arc<Context>, listener: TcpListener, router
             next = next => next,
         };
         match (permit, accepted) {
-            (Ok(permit), Ok((socket, peer))) => {
-                let peer = Peer(peer.ip().to_canonical());
-                let Ok(of_source) = admit(context, peer) else {
+            (Ok(permit), Ok((socket, remote))) => {
+                let Ok(of_source) = admit(context, remote.ip()) else {
                     // Before TLS there is no word for why.
                     context.metrics.limited(Limit::AddressConnections);
                     continue;
@@ -82,6 +83,10 @@ pub(crate) async fn accept(context: &Arc<Context>, listener: TcpListener, router
                     context: context.clone(),
                     _permit: permit,
                     _of_source: of_source,
+                };
+                let peer = Peer {
+                    remote,
+                    is_local: settings.demo.is_some() && is_from_here(remote),
                 };
                 open.tasks.spawn(serve(open.clone(), socket, peer, counted));
             }
@@ -95,7 +100,7 @@ pub(crate) async fn accept(context: &Arc<Context>, listener: TcpListener, router
         }
     }
     drop(listener);
-    context.registry.end(End::Closing);
+    context.registry.end(End::Closing("shutdown"));
     open.tasks.close();
     let ended = timeout(settings.shutdown_grace, open.tasks.wait()).await;
     if ended.is_err() {
@@ -135,12 +140,12 @@ impl Drop for Counted {
 }
 
 /// Counts a connection of this address'; a proxy's are not counted. An error: there are too many.
-fn admit(context: &Context, Peer(peer): Peer) -> Result<Option<OfSource>, ()> {
+fn admit(context: &Context, address: IpAddr) -> Result<Option<OfSource>, ()> {
     let abuse = &context.abuse;
-    if abuse.proxies.is_trusted(peer) {
+    if abuse.proxies.is_trusted(address) {
         return Ok(None);
     }
-    abuse.connections.open(peer.into()).map(Some).ok_or(())
+    abuse.connections.open(address.into()).map(Some).ok_or(())
 }
 
 async fn serve(open: Arc<Connections>, socket: TcpStream, peer: Peer, counted: Counted) {
@@ -198,7 +203,7 @@ async fn requests<S: Stream + 'static>(
     let taken: Mutex<Option<Taken>> = Mutex::new(None);
     let patience = open.context.settings.read_timeout;
     let service = service_fn(|mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer);
+        peer.mark(&mut request);
         answer(&open.router, &taken, request)
     });
     let mut connection = http1::Builder::new()
@@ -232,6 +237,28 @@ async fn requests<S: Stream + 'static>(
             None
         }
     }
+}
+
+/// The other end of a connection.
+#[derive(Clone, Copy)]
+pub(crate) struct Peer {
+    remote: SocketAddr,
+    /// It is on this machine, and that matters.
+    is_local: bool,
+}
+
+impl Peer {
+    /// What its requests are told apart by.
+    pub fn mark(self, request: &mut Request<Incoming>) {
+        request.extensions_mut().insert(Remote(self.remote));
+        if self.is_local {
+            request.extensions_mut().insert(FromThisMachine);
+        }
+    }
+}
+
+fn is_from_here(remote: SocketAddr) -> bool {
+    remote.ip().to_canonical().is_loopback()
 }
 
 /// The answer to a request; and where it is a stream's head, the stream.

@@ -24,7 +24,7 @@ use http::{Extensions, HeaderMap, HeaderName, StatusCode, header};
 use mercurio_auth::{KeyError, SCOPE_PUBLISH};
 use serde_json::json;
 
-use crate::{Context, error::ApiError, source::Peer};
+use crate::{Context, error::ApiError};
 
 /// The page asks again when it is over.
 const TTL: Duration = Duration::from_secs(10 * 60);
@@ -36,6 +36,10 @@ const USERS: &[(&str, &[&str])] = &[
     ("publisher", &[SCOPE_PUBLISH]),
 ];
 
+/// Marks a request whose connection comes from this machine.
+#[derive(Clone, Copy)]
+pub(crate) struct FromThisMachine;
+
 /// `POST /demo/tokens/{user}`
 pub(crate) async fn token(
     State(context): State<Arc<Context>>,
@@ -43,9 +47,7 @@ pub(crate) async fn token(
     headers: HeaderMap,
     extensions: Extensions,
 ) -> Result<impl IntoResponse, ApiError> {
-    let is_local = extensions
-        .get::<Peer>()
-        .is_some_and(|Peer(peer)| peer.is_loopback());
+    let is_local = extensions.get::<FromThisMachine>().is_some();
     if !is_local || is_forwarded(&headers) || !is_own_page(&headers) {
         let message = "the demo's tokens are for its own page, opened in a browser on the machine \
                        that `mercurio dev` runs on";

@@ -11,6 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -24,12 +25,11 @@ use tokio::time::{Instant, interval, sleep};
 use tokio_util::io::ReaderStream;
 
 use crate::{
-    connection::{Connections, HEAD_MAX, route},
+    connection::{Connections, HEAD_MAX, Peer, route},
     delivery::Delivery,
     feed::Feed,
     patience::Patient,
     socket::Socket,
-    source::Peer,
 };
 
 /// Requests open at once on one connection; a client waits with more, or opens another.
@@ -131,7 +131,7 @@ async fn answer(
     mut request: Request<Incoming>,
     peer: Peer,
 ) -> Result<Response<Body>, Infallible> {
-    request.extensions_mut().insert(peer);
+    peer.mark(&mut request);
     // What HTTP/1.1 has in Host stands in the address.
     let authority = request.uri().authority().map(|host| host.as_str());
     if let Some(Ok(host)) = authority.map(HeaderValue::from_str) {

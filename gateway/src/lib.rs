@@ -13,13 +13,16 @@
 //! | `socket`, `sse` | what it is written to; its bytes |
 //! | `registry`, `mailbox`, `lease` | which streams are open, what waits for each, until when |
 //! | `relay` | the one upstream stream |
+//! | `revocations` | which tokens are revoked |
 //! | `cores`, `choice`, `core` | calls, to the current core; which one that is; the connections to one |
+//! | `access` | the access log |
 //! | `json` | what a notification looks like |
 //! | `demo` | the tokens of `mercurio dev`'s page |
 
 #![warn(missing_docs)]
 
 mod abuse;
+mod access;
 mod api;
 mod assets;
 mod auth;
@@ -41,10 +44,12 @@ pub mod json;
 mod lease;
 mod mailbox;
 mod metrics;
+mod observe;
 mod patience;
 mod query;
 mod registry;
 mod relay;
+mod revocations;
 mod server;
 pub mod settings;
 mod socket;
@@ -60,12 +65,15 @@ use tokio_util::sync::CancellationToken;
 pub use server::{Gateway, ServeError};
 pub use settings::GatewaySettings;
 
-use crate::{abuse::Abuse, cores::Cores, metrics::Metrics, registry::Registry};
+use crate::{
+    abuse::Abuse, cores::Cores, metrics::Metrics, registry::Registry, revocations::Revocations,
+};
 
 /// What every handler has at hand.
 struct Context {
     settings: GatewaySettings,
-    verifier: Arc<Verifier>,
+    verifier: Verifier,
+    revocations: Revocations,
     cores: Cores,
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,

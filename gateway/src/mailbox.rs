@@ -55,8 +55,8 @@ pub(crate) enum Mail {
 /// The service ends the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// With a word.
-    Closing,
+    /// With a word: why.
+    Closing(&'static str),
     /// At once: its reader had time enough.
     Cut,
 }
@@ -169,12 +169,13 @@ mod tests {
             cursor,
             recipient_ids: vec!["a".into()],
             change: Some(change),
+            ..Default::default()
         };
         Arc::new(Event::from_relay(&entry).unwrap())
     }
 
     fn mailbox() -> Mailbox {
-        Mailbox::new(Lease::new("a", "a", None))
+        Mailbox::new(Lease::endless("a"))
     }
 
     fn next(mailbox: &Mailbox) -> Option<(u64, bool)> {
@@ -209,6 +210,7 @@ mod tests {
             cursor: 1,
             recipient_ids: vec!["a".into()],
             change: Some(pb::relay_entry::Change::Notification(notification)),
+            ..Default::default()
         };
         let large = Arc::new(Event::from_relay(&entry).unwrap());
         let mailbox = mailbox();
@@ -236,8 +238,9 @@ mod tests {
         let context = Context::from_waker(Waker::noop());
         assert_eq!(mailbox.poll_end(&context), Poll::Pending);
         mailbox.set_behind();
-        mailbox.end(End::Closing);
-        assert_eq!(mailbox.poll_end(&context), Poll::Ready(End::Closing));
+        let closing = End::Closing("shutdown");
+        mailbox.end(closing);
+        assert_eq!(mailbox.poll_end(&context), Poll::Ready(closing));
         mailbox.end(End::Cut);
         assert_eq!(mailbox.poll_end(&context), Poll::Ready(End::Cut));
     }

@@ -3,19 +3,24 @@
 //! core that is the current one then; every stream catches up from its own cursor, and the browsers
 //! notice nothing.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use mercurio_proto::v1::{
-    RelayJoin, RelayLeave, RelayRenew, RelayRequest, RelayResponse, relay_request, relay_response,
+    RelayJoin, RelayLeave, RelayRenew, RelayRequest, RelayResponse, RelayRevocations,
+    relay_request, relay_response,
 };
 use tokio::{
     sync::mpsc,
     time::{Instant, interval, sleep_until, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
-use crate::{Context, sse::Event};
+use crate::{Context, lease::Wanted, revocations, sse::Event};
 
 /// Users in one join.
 const JOIN_MAX: usize = 5_000;
@@ -46,6 +51,10 @@ pub(crate) async fn run(context: Arc<Context>) {
         at = match ended {
             Some(status) => {
                 let code = status.code();
+                if code == Code::Unauthenticated {
+                    // It may be revoked: a new one is not.
+                    context.cores.forget_token();
+                }
                 tracing::warn!(
                     ?code,
                     message = status.message(),
@@ -83,6 +92,10 @@ async fn open(
     tracing::info!(core = stay.core.url, "the relay is open");
     context.registry.connected(stay.index);
     context.metrics.relay_connected.set(1);
+    // A core of before there were any.
+    if !responses.metadata().contains_key(revocations::TOLD) {
+        context.revocations.complete();
+    }
     Ok((requests, responses.into_inner()))
 }
 
@@ -153,9 +166,17 @@ fn received(
         Some(relay_response::Message::Entry(entry)) => {
             if let Some(event) = Event::from_relay(&entry) {
                 context.metrics.relayed.inc();
-                context
+                let span = context
+                    .settings
+                    .traces
+                    .receive(&entry.traceparent, "deliver");
+                let streams = context
                     .registry
                     .dispatch(&entry.recipient_ids, &Arc::new(event));
+                if span.is_recorded() {
+                    span.set("mercurio.cursor", entry.cursor as i64);
+                    span.set("mercurio.streams", streams as i64);
+                }
             }
         }
         Some(relay_response::Message::Joined(joined)) => {
@@ -164,10 +185,27 @@ fn received(
                 context.registry.joined(join, joined.cursor, &users);
             }
         }
+        Some(relay_response::Message::Revocations(told)) => revoked(context, told),
         Some(relay_response::Message::Reset(reset)) => {
             context.metrics.relay_resets.inc();
             context.registry.reset(reset.cursor);
         }
         None => {}
+    }
+}
+
+/// Tokens are revoked: none of them is let in any more, and what they hold open ends.
+fn revoked(context: &Context, told: RelayRevocations) {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = now.map_or(0, |now| now.as_millis() as u64);
+    let told_all = told.complete;
+    let wanted = Wanted::new(&context.revocations.take(told.revocations, now));
+    if !wanted.is_empty() {
+        let streams = context.registry.revoke(&wanted);
+        context.metrics.revoked.inc_by(streams as u64);
+        tracing::info!(streams, "tokens were revoked");
+    }
+    if told_all {
+        context.revocations.complete();
     }
 }

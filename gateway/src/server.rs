@@ -10,7 +10,7 @@ use axum::{
     routing::{get, post, put},
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
-use mercurio_auth::{ServiceTokens, Verifier};
+use mercurio_auth::{RevocationSet, ServiceTokens, Verifier};
 use prometheus_client::registry::Registry as MetricsRegistry;
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::Semaphore};
@@ -21,14 +21,17 @@ use tracing::Instrument;
 use crate::{
     Context,
     abuse::{self, Abuse},
+    access::Line,
     api, assets, connection,
     cores::Cores,
     demo,
     error::ApiError,
     events, health,
     metrics::Metrics,
+    observe,
     registry::{Limits, Registry},
     relay,
+    revocations::Revocations,
     settings::GatewaySettings,
     stream,
 };
@@ -78,6 +81,7 @@ impl Gateway {
         metrics.register(registry);
         let cores = Cores::new(&settings, tokens, metrics.clone())
             .map_err(|(url, source)| ServeError::CoreUrl { url, source })?;
+        let revoked: Arc<RevocationSet> = Arc::default();
         let cors = cors(&settings.cors_origins)?;
         let limits = Limits {
             streams: settings.streams_max,
@@ -91,10 +95,15 @@ impl Gateway {
             abuse: Abuse::new(&settings),
             catch_ups: Arc::new(Semaphore::new(settings.catch_ups)),
             settings,
-            verifier,
+            verifier: Verifier::clone(&verifier).with_revocations(revoked.clone()),
+            revocations: Revocations::new(revoked),
             shutdown: CancellationToken::new(),
         });
         let router = router(&context)
+            .layer(middleware::from_fn_with_state(
+                context.clone(),
+                observe::request,
+            ))
             .layer(cors)
             .layer(middleware::from_fn(spanned));
         Ok(Self { context, router })
@@ -180,11 +189,14 @@ fn cors(origins: &[String]) -> Result<CorsLayer, ServeError> {
             header::CACHE_CONTROL,
             HeaderName::from_static("last-event-id"),
             HeaderName::from_static("x-request-id"),
+            HeaderName::from_static("traceparent"),
+            HeaderName::from_static("tracestate"),
         ])
         .expose_headers([
             header::RETRY_AFTER,
             HeaderName::from_static("mercurio-heartbeat"),
             stream::STREAM_ID,
+            stream::EXPIRES,
             REQUEST_ID,
         ])
         .max_age(Duration::from_secs(3600));
@@ -231,20 +243,10 @@ async fn spanned(mut request: Request, next: Next) -> Response {
         method = %request.method(),
         path = request.uri().path(),
     );
+    let mut line = Line::new(&mut request, &id);
     request.extensions_mut().insert(RequestId(id.clone()));
-    let mut response = async {
-        let started = std::time::Instant::now();
-        let response = next.run(request).await;
-        let milliseconds = started.elapsed().as_secs_f64() * 1e3;
-        tracing::debug!(
-            status = response.status().as_u16(),
-            milliseconds,
-            "answered"
-        );
-        response
-    }
-    .instrument(span)
-    .await;
+    let mut response = next.run(request).instrument(span).await;
+    line.answered(&mut response);
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }

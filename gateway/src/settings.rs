@@ -5,6 +5,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use mercurio_auth::Issuer;
 use mercurio_net::{Dial, ServerTls};
+use mercurio_trace::Traces;
 
 /// The gateway's settings, with their defaults.
 #[derive(Clone, Debug)]
@@ -58,6 +59,8 @@ pub struct GatewaySettings {
     pub demo: Option<Issuer>,
     /// How long streams and calls have to end at shutdown. Default 5 s.
     pub shutdown_grace: Duration,
+    /// Where spans of requests and deliveries are made. Default: none are.
+    pub traces: Traces,
 }
 
 impl Default for GatewaySettings {
@@ -86,6 +89,7 @@ impl Default for GatewaySettings {
             recipients_max: 10_000,
             demo: None,
             shutdown_grace: Duration::from_secs(5),
+            traces: Traces::default(),
         }
     }
 }

@@ -30,10 +30,6 @@ impl From<IpAddr> for Source {
     }
 }
 
-/// Who is at the other end of a connection.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(pub IpAddr);
-
 /// The proxies whose word is taken for whom they speak for.
 pub(crate) struct Proxies {
     trusted: Vec<IpNet>,

@@ -320,6 +320,7 @@ mod tests {
             cursor: 7,
             recipient_ids: vec!["al\"ice".into()],
             change: Some(relay_entry::Change::Notification(notification())),
+            ..Default::default()
         };
         let shared = pb::RelayEntry {
             recipient_ids: Vec::new(),

@@ -17,7 +17,10 @@ use tonic::{
 };
 use tonic_types::StatusExt as _;
 
-use crate::wait::{SOON, within};
+use crate::{
+    leaks,
+    wait::{SOON, within},
+};
 
 /// The generated client with a token on each call.
 pub type Client = NotificationServiceClient<InterceptedService<Channel, Bearer>>;
@@ -47,6 +50,7 @@ pub fn channel(to: SocketAddr) -> Channel {
 
 /// A notification to be published; `event_id` is made by the core where empty.
 pub fn to(recipients: &[&str], topic: &str, data: &str) -> PublishRequest {
+    leaks::note_body(data);
     let ids = recipients.iter().map(|id| (*id).to_owned()).collect();
     PublishRequest {
         source_id: "tests".to_owned(),

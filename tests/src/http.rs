@@ -13,7 +13,10 @@ use tokio::{
     net::{TcpSocket, TcpStream},
 };
 
-use crate::wait::{SOON, within};
+use crate::{
+    leaks,
+    wait::{SOON, within},
+};
 
 /// A request to be sent.
 #[derive(Clone, Debug)]
@@ -66,11 +69,13 @@ impl Request {
 
     /// Adds `Authorization: Bearer`.
     pub fn bearer(self, token: &str) -> Request {
+        leaks::note_secret(token);
         self.header("Authorization", format!("Bearer {token}"))
     }
 
     /// Sets a JSON body.
     pub fn json(self, body: &Value) -> Request {
+        leaks::note_body(body["data"].as_str().unwrap_or_default());
         self.body("application/json", body.to_string())
     }
 

@@ -27,6 +27,7 @@
 //! |---|---|
 //! | [`service`] | [`Setup`](service::Setup): arguments of a process to be; [`Service`](service::Service): the process, its addresses, kill, stop, restart; [`Apart`](service::Apart): core and gateway as two |
 //! | [`process`] | any child process: its lines, signals, memory; killed on `Drop`, its log printed where the test fails, a panic in its log fails the test |
+//! | [`leaks`] | tokens, secrets and bodies that tests made; one in the log of a `mercurio` fails the test |
 //! | [`grpc`] | [`Api`](grpc::Api): the calls with a token; requests to be published; error details |
 //! | [`http`] | requests over a raw socket, read as slowly as the test likes |
 //! | [`frames`] | HTTP/2 frame by frame, as no library would send it |
@@ -45,6 +46,7 @@
 //! | [`tokens`] | tokens made from claims, good and bad |
 //! | [`certs`] | certificates, made by openssl |
 //! | [`jwks`] | sets of keys, and who publishes them |
+//! | [`otlp`], [`metrics`] | a collector of traces; what is shown under /metrics, and asked of it |
 //! | [`tools`] | grpcurl, node, chromium; the lock of heavy tests |
 //! | [`wait`] | [`within`](wait::within) and [`eventually`](wait::eventually) |
 //! | [`binary`] | where the binary under test is: `MERCURIO_BIN`, or built |
@@ -68,11 +70,14 @@ pub mod front;
 pub mod grpc;
 pub mod http;
 pub mod jwks;
+pub mod leaks;
 pub mod ledger;
 pub mod link;
+pub mod metrics;
 pub mod mount;
 pub mod nats;
 pub mod nginx;
+pub mod otlp;
 pub mod process;
 pub mod rabbitmq;
 pub mod record;

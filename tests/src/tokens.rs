@@ -10,6 +10,8 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
+use crate::leaks;
+
 /// The scope that lets a token publish.
 pub const PUBLISH: &str = "notifications:publish";
 /// The scope that lets a token act for any recipient.
@@ -35,6 +37,7 @@ impl Secret {
     pub fn new(text: &str) -> Secret {
         let mut file = NamedTempFile::new().expect("a temporary file");
         file.write_all(text.as_bytes()).expect("write the secret");
+        leaks::note_secret(text);
         Secret {
             bytes: text.as_bytes().to_vec(),
             file,

@@ -1,9 +1,11 @@
 //! Whole-system tests, a module per feature. The harness and its manual: `../src/lib.rs`.
 
 mod abuse;
+mod access_log;
 mod auth;
 mod backup;
 mod browser;
+mod check_config;
 mod cli;
 mod clients;
 mod cluster;
@@ -26,6 +28,7 @@ mod inbox;
 mod jwks;
 mod keys;
 mod limits;
+mod metrics;
 mod model;
 mod nginx;
 mod observing;
@@ -38,6 +41,7 @@ mod relay;
 mod renewal;
 mod resume;
 mod retention;
+mod revoking;
 mod shutdown;
 mod slow_reader;
 mod soak;
@@ -45,4 +49,5 @@ mod stream;
 mod subscribe;
 mod tls;
 mod tls_limits;
+mod traces;
 mod web;

@@ -7,9 +7,12 @@ use std::{
     time::Duration,
 };
 
-use mercurio_auth::{Issuer, SCOPE_ANY, SCOPE_PUBLISH};
+use mercurio_auth::{Issuer, SCOPE_ADMIN, SCOPE_ANY, SCOPE_PUBLISH};
 use mercurio_net::Dial;
-use mercurio_proto::v1::notification_service_client::NotificationServiceClient;
+use mercurio_proto::v1::{
+    admin_service_client::AdminServiceClient,
+    notification_service_client::NotificationServiceClient,
+};
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -23,8 +26,12 @@ use crate::{
     settings::Settings,
 };
 
-/// A client that shows its token with each call.
-pub type Client = NotificationServiceClient<InterceptedService<Channel, Bearer>>;
+/// Shows its token with each call.
+type Authorized = InterceptedService<Channel, Bearer>;
+/// A client of the feeds.
+pub type Client = NotificationServiceClient<Authorized>;
+/// A client of the administration.
+pub type Admin = AdminServiceClient<Authorized>;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A core that hangs is one that can't be reached: how often it is asked, and how long it has.
@@ -41,7 +48,18 @@ pub fn run(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Fai
 
 /// Connects to the first core that answers.
 pub async fn connect(settings: &Settings) -> Result<Client, Failure> {
-    let bearer = Bearer::new(&token(settings, &[SCOPE_ANY, SCOPE_PUBLISH])?)?;
+    let channel = channel(settings, &[SCOPE_ANY, SCOPE_PUBLISH]).await?;
+    Ok(Client::new(channel).max_decoding_message_size(MESSAGE_MAX))
+}
+
+/// [`connect`], for what only those who run the service may.
+pub async fn admin(settings: &Settings) -> Result<Admin, Failure> {
+    let channel = channel(settings, &[SCOPE_ADMIN]).await?;
+    Ok(Admin::new(channel).max_decoding_message_size(MESSAGE_MAX))
+}
+
+async fn channel(settings: &Settings, scopes: &[&str]) -> Result<Authorized, Failure> {
+    let bearer = Bearer::new(&token(settings, scopes)?)?;
     let dial = Dial::Tcp(tls::client(settings)?);
     let mut last = Failure::Usage("--core-url: none is given".into());
     for url in settings.texts("core-url") {
@@ -51,10 +69,7 @@ pub async fn connect(settings: &Settings) -> Result<Client, Failure> {
             .http2_keep_alive_interval(KEEPALIVE)
             .keep_alive_timeout(KEEPALIVE);
         match endpoint.connect_with_connector(dial.clone()).await {
-            Ok(channel) => {
-                let client = NotificationServiceClient::with_interceptor(channel, bearer);
-                return Ok(client.max_decoding_message_size(MESSAGE_MAX));
-            }
+            Ok(channel) => return Ok(InterceptedService::new(channel, bearer)),
             Err(error) => {
                 let message = format!("no core answers at {url}: {}", cause(&error));
                 last = Status::unavailable(message).into();

@@ -21,6 +21,7 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
         "rows": report.rows,
         "bodiesApart": report.bodies,
         "idempotencyKeys": report.keys,
+        "revocations": report.revocations,
         "journalEntries": report.journal_entries,
         "bytes": report.bytes,
         "problems": report.problems.len(),

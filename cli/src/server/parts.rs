@@ -60,6 +60,10 @@ pub fn core(settings: &Settings) -> CoreSettings {
         &mut limits.publishes_per_publisher,
         rate(settings, "publishes-per-publisher"),
     );
+    put(
+        &mut limits.revocation_age,
+        settings.duration("revocation-max-age"),
+    );
     core.log = log(settings);
     put(&mut core.writer.queue, settings.size("writer-queue"));
     put(

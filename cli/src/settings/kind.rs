@@ -34,6 +34,8 @@ pub enum Kind {
         /// The largest.
         max: u64,
     },
+    /// A decimal number from 0 to 1.
+    Ratio,
     /// One of these.
     Choice(&'static [&'static str]),
     /// `http(s)://HOST[:PORT]`.
@@ -57,7 +59,7 @@ pub enum Kind {
 /// A value that was read.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Value {
-    /// Address, text, choice, URL, origin, name or filter.
+    /// Address, text, ratio, choice, URL, origin, name or filter.
     Text(String),
     /// A path.
     Path(PathBuf),
@@ -94,6 +96,7 @@ impl Kind {
                 format!("a time from {min} to {max}, as in 500ms, 10s, 2h or 90d")
             }
             Self::Number { min, max } => format!("a whole number from {min} to {max}"),
+            Self::Ratio => "a number from 0 to 1, as in 0.05".to_owned(),
             Self::Choice(choices) => choices.join(" or "),
             Self::CoreUrl => {
                 "http://HOST:PORT or https://HOST:PORT without a path, as in http://127.0.0.1:50051"
@@ -147,6 +150,13 @@ impl Kind {
                 let digits = text.bytes().all(|b| b.is_ascii_digit());
                 let value = text.parse().ok().filter(|_| digits)?;
                 (min..=max).contains(&value).then_some(Value::Number(value))
+            }
+            Self::Ratio => {
+                let is_decimal = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+                let value: f64 = text.parse().ok().filter(|_| is_decimal)?;
+                (0.0..=1.0)
+                    .contains(&value)
+                    .then(|| Value::Text(text.to_owned()))
             }
             Self::Choice(choices) => choices
                 .contains(&text)
@@ -267,6 +277,9 @@ mod tests {
             (Kind::Switch, "false"),
             (TIME, "1m 30s"),
             (NUMBER, "100"),
+            (Kind::Ratio, "0"),
+            (Kind::Ratio, "0.05"),
+            (Kind::Ratio, "1"),
             (Kind::Choice(&["text", "json"]), "json"),
             (Kind::CoreUrl, "http://core.internal:50051"),
             (Kind::CoreUrl, "http://[::1]:50051/"),
@@ -309,6 +322,11 @@ mod tests {
             (NUMBER, "101"),
             (NUMBER, "+5"),
             (NUMBER, "1e2"),
+            (Kind::Ratio, "1.01"),
+            (Kind::Ratio, "-0.1"),
+            (Kind::Ratio, "1e-3"),
+            (Kind::Ratio, "NaN"),
+            (Kind::Ratio, ""),
             (Kind::Choice(&["text", "json"]), "xml"),
             (Kind::CoreUrl, "ftp://core:50051"),
             (Kind::CoreUrl, "core:50051"),

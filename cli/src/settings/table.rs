@@ -1,7 +1,7 @@
 //! The one table of settings. Flags, `MERCURIO_…` variables, TOML keys, defaults and help all come
 //! from here; a new setting is a new row.
 
-use super::{doors, kind::Kind};
+use super::{doors, kind::Kind, telemetry};
 
 /// A command of the binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub enum Command {
     Read,
     /// Makes a shared log of a data directory.
     Migrate,
+    /// Revokes tokens.
+    Revoke,
     /// Copies all that a core has.
     Backup,
     /// Makes a data directory of a backup.
@@ -35,15 +37,15 @@ pub enum Command {
 }
 
 use Command::{
-    Backup, Core, Dev, Gateway, History, Migrate, Publish, Read, Restore, Serve, Subscribe, Token,
-    Verify,
+    Backup, Core, Dev, Gateway, History, Migrate, Publish, Read, Restore, Revoke, Serve, Subscribe,
+    Token, Verify,
 };
 
 impl Command {
     /// All, in the order in which help shows them.
     pub const ALL: &'static [Self] = &[
-        Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read, Backup, Restore,
-        Verify, Migrate,
+        Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read, Revoke, Backup,
+        Restore, Verify, Migrate,
     ];
 
     /// As it is typed.
@@ -60,6 +62,7 @@ impl Command {
             History => "history",
             Read => "read",
             Migrate => "migrate",
+            Revoke => "revoke",
             Backup => "backup",
             Restore => "restore",
             Verify => "verify",
@@ -83,13 +86,14 @@ pub(super) const SERVERS: &[Command] = &[Serve, Core, Gateway, Dev];
 const CORES: &[Command] = &[Serve, Core, Dev];
 const LOGS: &[Command] = &[Serve, Core, Dev, Migrate];
 const GATEWAYS: &[Command] = &[Serve, Gateway, Dev];
-const CLIENTS: &[Command] = &[Publish, Subscribe, History, Read, Backup];
-const CALLERS: &[Command] = &[Gateway, Publish, Subscribe, History, Read, Backup];
+const CLIENTS: &[Command] = &[Publish, Subscribe, History, Read, Revoke, Backup];
+const CALLERS: &[Command] = &[Gateway, Publish, Subscribe, History, Read, Revoke, Backup];
 const SIGNERS: &[Command] = &[
-    Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read, Backup,
+    Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read, Revoke, Backup,
 ];
 const DATA: &[Command] = &[
-    Serve, Core, Dev, Token, Publish, Subscribe, History, Read, Backup, Restore, Verify, Migrate,
+    Serve, Core, Dev, Token, Publish, Subscribe, History, Read, Revoke, Backup, Restore, Verify,
+    Migrate,
 ];
 
 /// One setting.
@@ -201,7 +205,7 @@ const MIB: u64 = 1 << 20;
 
 /// Every setting there is.
 pub fn all() -> impl Iterator<Item = &'static Setting> {
-    ROWS.iter().chain(doors::ROWS)
+    ROWS.iter().chain(doors::ROWS).chain(telemetry::ROWS)
 }
 
 static ROWS: &[Setting] = &[
@@ -242,6 +246,9 @@ static ROWS: &[Setting] = &[
     Setting::new("jwt-leeway", "TIME", Kind::duration("0s", "1h"), "How far the clocks of issuer and verifier may differ")
         .of(KEYS, SERVERS)
         .default("0s"),
+    Setting::new("revocation-max-age", "TIME", Kind::duration("1m", "36500d"), "How long a revocation of tokens is kept where who revokes doesn't say when they expire: as long as tokens live, at least. With --jwt-allow-missing-exp, for ever")
+        .of(KEYS, CORES)
+        .default("90d"),
     Setting::new("jwt-cookie", "NAME", Kind::CookieName, "A cookie that may carry the token; a change by cookie is checked for its origin")
         .of(KEYS, GATEWAYS)
         .default("mercurio_token"),
@@ -381,6 +388,9 @@ static ROWS: &[Setting] = &[
     Setting::new("log-level", "FILTER", Kind::LogFilter, "What is logged: error, warn, info, debug, trace, or by module as in info,mercurio_core=debug")
         .of(RUNNING, SERVERS)
         .default("info"),
+    Setting::new("access-log", "", Kind::Switch, "Log a line for each request and call, and for each stream at its end, at the level info as mercurio::access")
+        .of(RUNNING, SERVERS)
+        .default("true"),
     Setting::new(CONFIG, "FILE", Kind::Path, "A TOML file with settings, the keys named as the flags")
         .of(RUNNING, Command::ALL),
 ];

@@ -3,13 +3,12 @@
 
 use http::{Extensions, HeaderMap};
 use mercurio_auth::{Identity, SCOPE_ADMIN, SCOPE_ANY, SCOPE_PUBLISH, TokenError, is_user};
-use mercurio_net::PeerNames;
 use mercurio_proto::PUBLISHER_METADATA;
 use tonic::Request;
 
 use crate::entry::RecipientId;
 
-use super::{Context, status::Refusal};
+use super::{Context, access::Call, incoming::Peer, status::Refusal};
 
 /// Recipients that cost as much as one publish.
 const RECIPIENTS_OF_ONE: usize = 100;
@@ -61,22 +60,21 @@ impl Context {
         headers: &HeaderMap,
         extensions: &Extensions,
     ) -> Result<Identity, Refusal> {
-        match bearer(headers) {
-            Ok(token) => self
-                .verifier
-                .verify_newest(token)
-                .await
-                .map_err(Refusal::Token),
+        let identity = match bearer(headers) {
+            Ok(token) => self.verifier.verify_newest(token).await,
             Err(TokenError::Missing) => {
                 let names = extensions
-                    .get::<PeerNames>()
-                    .map_or(&[][..], PeerNames::all);
-                self.clients
-                    .identity(names)
-                    .ok_or(Refusal::Token(TokenError::Missing))
+                    .get::<Peer>()
+                    .map_or(&[][..], |peer| peer.names.all());
+                self.clients.identity(names).ok_or(TokenError::Missing)
             }
-            Err(error) => Err(Refusal::Token(error)),
+            Err(error) => Err(error),
+        };
+        let identity = identity.map_err(Refusal::Token)?;
+        if let Some(call) = extensions.get::<Call>() {
+            call.is_by(&identity.user);
         }
+        Ok(identity)
     }
 
     /// Counts a publish to so many for its publisher.

@@ -9,11 +9,15 @@
 //! | `subscribe` | one recipient's stream |
 //! | `relay` | a gateway's stream |
 //! | `snapshots` | copies of what is stored, for backups and for other cores |
+//! | `admin` | what those who run the service ask |
 //! | `admission`, `auth` | who is let in; who calls, and what they may |
+//! | `access` | the access log |
 //! | `validate`, `page_token` | from proto; all that is wrong is said at once |
 //! | `convert` | to proto |
 //! | `status` | errors to `Status`, the only place |
 
+mod access;
+mod admin;
 mod admission;
 mod auth;
 mod convert;
@@ -37,6 +41,7 @@ use std::{
 
 use mercurio_auth::{ClientScopes, Verifier};
 use mercurio_net::Rates;
+use mercurio_trace::Traces;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -74,6 +79,7 @@ pub(crate) struct Context {
     pub publishers: Rates<String>,
     pub reads: Arc<Semaphore>,
     pub snapshots: Held,
+    pub traces: Traces,
     pub shutdown: CancellationToken,
     /// When an overload was last logged.
     pub warned: Mutex<Option<Instant>>,

@@ -1,6 +1,6 @@
 //! The unary calls, and the way into a stream.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use futures_util::stream::BoxStream;
 use mercurio_proto::v1::{self as pb, notification_service_server::NotificationService};
@@ -87,8 +87,14 @@ impl Context {
         // Before it is looked at: that is work too.
         self.charge(by, recipients(request.get_ref()))?;
         let draft = validate::publish(request.into_inner(), &self.limits)?;
-        let outcome = self.writer.publish(draft).await?;
+        let began = Instant::now();
+        let outcome = self.writer.publish(draft).await;
+        let took = began.elapsed().as_secs_f64();
+        self.metrics.publish_seconds.observe(took);
+        let outcome = outcome?;
         tracing::debug!(id = outcome.id, duplicate = outcome.duplicate, "published");
+        mercurio_trace::note("mercurio.notification.id", outcome.id as i64);
+        mercurio_trace::note("mercurio.duplicate", outcome.duplicate);
         Ok(pb::PublishResponse {
             id: outcome.id,
             event_id: outcome.event_id,

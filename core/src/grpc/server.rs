@@ -5,10 +5,12 @@ use std::{sync::Arc, time::Duration};
 use mercurio_proto::{
     FILE_DESCRIPTOR_SET,
     v1::{
+        admin_service_server::AdminServiceServer,
         notification_service_server::NotificationServiceServer,
         relay_service_server::RelayServiceServer, snapshot_service_server::SnapshotServiceServer,
     },
 };
+use mercurio_trace::grpc::ServeTraced;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tonic::{
@@ -21,12 +23,13 @@ use tower::{
     util::MapResponseLayer,
 };
 use tracing::Span;
-use uuid::Uuid;
 
 use crate::log::LogStatus;
 
 use super::{
     Context,
+    access::AccessLayer,
+    admin::Admin,
     admission::Admits,
     ends::Ends,
     incoming::{self, Door},
@@ -119,7 +122,11 @@ async fn past(shutdown: &CancellationToken, patience: Duration) {
 }
 
 type MapResponse = fn(http::Response<Body>) -> http::Response<Body>;
-type Layers = Stack<MapResponseLayer<MapResponse>, Identity>;
+type Layers =
+    Stack<ServeTraced, Stack<MapResponseLayer<MapResponse>, Stack<AccessLayer, Identity>>>;
+
+/// Of these calls traces tell; others are health and reflection.
+const OURS: &str = "/mercurio.v1.";
 
 async fn router(
     context: &Arc<Context>,
@@ -130,6 +137,7 @@ async fn router(
         .max_decoding_message_size(most);
     let relays = RelayServiceServer::new(Relays(context.clone())).max_decoding_message_size(most);
     let snapshots = SnapshotServiceServer::new(Snapshots(context.clone()));
+    let admin = AdminServiceServer::new(Admin(context.clone()));
     let (health, health_service) = tonic_health::server::health_reporter();
     set_serving(&health, context.log.now().is_ready()).await;
     // Older clients (grpcurl before 1.8.8) ask for v1alpha.
@@ -142,8 +150,9 @@ async fn router(
     };
     let transport = &context.transport;
     let router = Server::builder()
+        .layer(AccessLayer)
         .layer(MapResponseLayer::new(too_large as MapResponse))
-        .trace_fn(span)
+        .layer(ServeTraced::new(context.traces.clone(), OURS))
         .timeout(transport.call_timeout)
         .http2_max_header_list_size(HEAD_MAX)
         .http2_max_pending_accept_reset_streams(Some(RESETS))
@@ -153,6 +162,7 @@ async fn router(
         .add_service(Admits::new(notifications, context))
         .add_service(Admits::new(relays, context))
         .add_service(Admits::new(snapshots, context))
+        .add_service(Admits::new(admin, context))
         .add_service(Ends::new(health_service, others_end))
         .add_service(Ends::new(reflection().build_v1()?, others_end))
         .add_service(Ends::new(reflection().build_v1alpha()?, others_end));
@@ -181,6 +191,7 @@ async fn set_serving(health: &HealthReporter, is_serving: bool) {
         <NotificationServiceServer<Notifications> as tonic::server::NamedService>::NAME,
         <RelayServiceServer<Relays> as tonic::server::NamedService>::NAME,
         <SnapshotServiceServer<Snapshots> as tonic::server::NamedService>::NAME,
+        <AdminServiceServer<Admin> as tonic::server::NamedService>::NAME,
     ];
     for service in ours {
         health.set_service_status(service, status).await;
@@ -189,18 +200,14 @@ async fn set_serving(health: &HealthReporter, is_serving: bool) {
 
 /// The span of a call: its method, and an id that the gateway's log has too. Nothing else of it is
 /// logged, least of all its token or body.
-fn span(request: &http::Request<()>) -> Span {
-    let method = request.uri().path();
-    let span = match request_id(request.headers()) {
-        Some(id) => tracing::info_span!("rpc", method, request_id = id),
-        None => tracing::info_span!("rpc", method, request_id = %Uuid::now_v7()),
-    };
+pub(super) fn span<B>(request: &http::Request<B>, request_id: &str) -> Span {
+    let span = tracing::info_span!("rpc", method = request.uri().path(), request_id);
     span.in_scope(|| tracing::debug!("called"));
     span
 }
 
 /// The id that the caller gave, if it may stand in a log.
-fn request_id(headers: &http::HeaderMap) -> Option<&str> {
+pub(super) fn request_id(headers: &http::HeaderMap) -> Option<&str> {
     let id = headers.get(REQUEST_ID)?.to_str().ok()?;
     let is_usable =
         (1..=REQUEST_ID_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());

@@ -152,11 +152,11 @@ async fn begin(
     context: &Arc<Context>,
     request: &Request<pb::BeginSnapshotRequest>,
 ) -> Result<Begun, Refusal> {
-    let identity = auth::administrator(request)?;
+    let identity = auth::administrator(request)?.clone();
     let place = context
         .snapshots
         .take(&context.snapshots.places, "snapshots")?;
-    let mut ending = Ending::new(identity, &context.shutdown);
+    let mut ending = Ending::new(identity, context);
     let context = context.clone();
     let begun = async move {
         tokio::select! {
@@ -204,7 +204,7 @@ async fn read(
     context: &Arc<Context>,
     request: &Request<pb::ReadSnapshotRequest>,
 ) -> Result<Chunks, Refusal> {
-    let identity = auth::administrator(request)?;
+    let identity = auth::administrator(request)?.clone();
     let asked = request.get_ref();
     let open = context.snapshots.find(&asked.snapshot_id)?;
     let turn = context
@@ -229,7 +229,7 @@ async fn read(
         file: Arc::new(file),
         offset: asked.offset,
         end: known.length,
-        ending: Ending::new(identity, &context.shutdown),
+        ending: Ending::new(identity, context),
         open,
         _turn: turn,
     };

@@ -79,6 +79,7 @@ impl Refusal {
             Self::ReadsBusy { .. } | Self::Write(WriteError::Busy { .. }) => "STORE_BUSY",
             Self::Write(WriteError::DiskFull { .. }) => "STORE_FULL",
             Self::Write(WriteError::Failed(_)) | Self::Store(_) => "STORE_FAILED",
+            Self::Write(WriteError::TooManyRevocations { .. }) => "TOO_MANY_REVOCATIONS",
             Self::Write(WriteError::LogAway { .. }) => "LOG_AWAY",
             Self::Write(WriteError::LogHalted(_)) => "LOG_HALTED",
             Self::Lagging { .. } => "LAGGING",
@@ -95,7 +96,9 @@ impl Refusal {
             Self::NotFound | Self::NoSnapshot => Code::NotFound,
             Self::TooManyStreams { .. }
             | Self::RateLimited { .. }
-            | Self::Write(WriteError::DiskFull { .. }) => Code::ResourceExhausted,
+            | Self::Write(WriteError::DiskFull { .. } | WriteError::TooManyRevocations { .. }) => {
+                Code::ResourceExhausted
+            }
             Self::Store(error) if error.is_damage() => Code::DataLoss,
             Self::Write(WriteError::LogHalted(_)) => Code::FailedPrecondition,
             Self::ReadsBusy { .. }
@@ -188,7 +191,10 @@ fn metadata(refusal: &Refusal) -> HashMap<String, String> {
     let of = |key: &str, value: String| HashMap::from([(key.to_owned(), value)]);
     match refusal {
         Refusal::ScopeMissing(scope) => of("scope", (*scope).to_owned()),
-        Refusal::TooManyStreams { limit, .. } => of("limit", limit.to_string()),
+        Refusal::TooManyStreams { limit, .. }
+        | Refusal::Write(WriteError::TooManyRevocations { limit }) => {
+            of("limit", limit.to_string())
+        }
         Refusal::RateLimited { limit, .. } => of("limit", limit.to_string()),
         _ => HashMap::new(),
     }
@@ -234,6 +240,18 @@ mod tests {
                 Refusal::Token(TokenError::Expired),
                 Code::Unauthenticated,
                 "TOKEN_EXPIRED",
+                false,
+            ),
+            (
+                Refusal::Token(TokenError::Revoked),
+                Code::Unauthenticated,
+                "TOKEN_REVOKED",
+                false,
+            ),
+            (
+                WriteError::TooManyRevocations { limit: 1 }.into(),
+                Code::ResourceExhausted,
+                "TOO_MANY_REVOCATIONS",
                 false,
             ),
             (

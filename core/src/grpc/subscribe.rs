@@ -22,6 +22,7 @@ use crate::{
 
 use super::{
     Context,
+    access::Call,
     auth::{self, check_feed},
     convert,
     ending::Ending,
@@ -43,6 +44,7 @@ pub(super) async fn open(
     request: Request<pb::SubscribeRequest>,
 ) -> Result<Messages, Refusal> {
     let identity = auth::caller(&request)?.clone();
+    let call = Call::of(&request);
     let query = validate::subscribe(request.into_inner(), &context.limits)?;
     check_feed(&identity, &query.recipient)?;
     let is_live = !query.until_current;
@@ -57,9 +59,11 @@ pub(super) async fn open(
         page: VecDeque::new(),
         context: context.clone(),
         query,
+        delivered: 0,
+        call,
         _counted: counted,
     };
-    let ending = Ending::new(&identity, &context.shutdown);
+    let ending = Ending::new(identity, context);
     let span = Span::current();
     let messages = stream::unfold(Some((feed, ending)), move |open| {
         async move {
@@ -72,6 +76,7 @@ pub(super) async fn open(
             match next {
                 Ok(Some(message)) => {
                     feed.context.metrics.delivered_to_streams.inc();
+                    feed.delivered += 1;
                     Some((Ok(message), Some((feed, ending))))
                 }
                 Ok(None) => None,
@@ -94,7 +99,16 @@ struct Feed {
     at: At,
     /// Read from the store, and not handed out yet.
     page: VecDeque<(Sequence, FeedChange)>,
+    /// Messages handed out.
+    delivered: u64,
+    call: Call,
     _counted: OpenStream,
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.call.has_delivered(self.delivered);
+    }
 }
 
 enum At {
@@ -243,6 +257,7 @@ impl Feed {
                 let is_wanted = match &live.change {
                     Change::Published(published) => self.wants(published, clock::now()),
                     Change::ReadState(_) => true,
+                    Change::Revoked(_) => false,
                 };
                 is_wanted.then(|| self.as_live(&live))
             }

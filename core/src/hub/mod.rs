@@ -9,10 +9,12 @@
 
 mod queue;
 mod relay;
+mod traced;
 
 use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use crate::{
     entry::{Applied, Audience, Change, RecipientId, Sequence},
@@ -22,6 +24,7 @@ use crate::{
 
 pub use queue::{Lagged, Live};
 pub use relay::{RelayEvent, RelayFull, RelaySubscription};
+pub use traced::Traced;
 
 use queue::Queue;
 use relay::RelayQueue;
@@ -31,6 +34,9 @@ pub struct Hub {
     settings: HubSettings,
     metrics: Arc<Metrics>,
     readers: Mutex<Readers>,
+    /// Tokens were revoked.
+    revoked: watch::Sender<()>,
+    traced: Traced,
 }
 
 struct Readers {
@@ -61,7 +67,15 @@ impl Hub {
             settings,
             metrics,
             readers: Mutex::new(readers),
+            revoked: watch::Sender::new(()),
+            traced: Traced::default(),
         }
+    }
+
+    /// Within which traces recent notifications were published.
+    #[must_use]
+    pub fn traced(&self) -> &Traced {
+        &self.traced
     }
 
     /// Hands entries to their readers. The writer calls it, in sequence order, with what is safe
@@ -79,6 +93,9 @@ impl Hub {
             for relay in &readers.relays {
                 relay.push(applied, &self.settings, &self.metrics);
             }
+            if matches!(applied.change, Change::Revoked(_)) {
+                self.revoked.send_replace(());
+            }
         }
         self.metrics.last_sequence.set(newest.sequence);
     }
@@ -94,7 +111,13 @@ impl Hub {
         for relay in &readers.relays {
             relay.reset(readers.last);
         }
+        self.revoked.send_replace(());
         self.metrics.last_sequence.set(readers.last);
+    }
+
+    /// Changes whenever tokens were revoked, once the store says which.
+    pub(crate) fn revoked(&self) -> watch::Receiver<()> {
+        self.revoked.subscribe()
     }
 
     /// Registers a stream of one recipient: it gets every entry after the sequence at which this
@@ -169,6 +192,8 @@ fn weight(change: &Change) -> usize {
         + match change {
             Change::Published(published) => published.data.len() + published.topic.len(),
             Change::ReadState(change) => change.ids.len() * 8,
+            // It is reckoned as the largest name.
+            Change::Revoked(_) => 256,
         }
 }
 

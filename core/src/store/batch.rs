@@ -8,11 +8,12 @@ use std::{
     sync::Arc,
 };
 
+use mercurio_auth::Revocation;
 use prost::Message;
 
 use crate::entry::{
     Applied, Audience, Change, Entry, Millis, Published, ReadStateChange, ReadStateSet, ReadTarget,
-    Sequence,
+    Sequence, TokensRevoked,
 };
 
 use super::{
@@ -25,6 +26,7 @@ use super::{
     journal::{Appender, Appenders, Frame, LogEntry},
     keys,
     reads::ReadSet,
+    revocations::{self, Revoking},
     segment::MemoryIndex,
 };
 
@@ -45,6 +47,8 @@ pub enum Outcome {
         /// How many are unread now.
         unread_count: u64,
     },
+    /// What became of a revocation.
+    Revoked(Revoking),
 }
 
 impl Outcome {
@@ -54,6 +58,7 @@ impl Outcome {
         match self {
             Self::Published { duplicate, .. } => !duplicate,
             Self::ReadStateSet { changed, .. } => *changed > 0,
+            Self::Revoked(revoking) => *revoking == Revoking::New,
         }
     }
 }
@@ -88,6 +93,7 @@ pub struct Batch {
 pub(super) struct Staging {
     records: HashMap<Arc<str>, Record>,
     keys: HashMap<Vec<u8>, PublishedUnder>,
+    revocations: Vec<Revocation>,
 }
 
 impl Staging {
@@ -168,6 +174,7 @@ impl Batch {
                 self.apply_published(sequence, audience, published)?
             }
             Entry::ReadStateSet(set) => self.apply_read_state(sequence, &set)?,
+            Entry::TokensRevoked(entry) => Outcome::Revoked(self.apply_revoked(sequence, entry)),
         };
         if outcome.is_stored() {
             self.entries.push((sequence, stored));
@@ -198,6 +205,7 @@ impl Batch {
             Entry::ReadStateSet(set) => {
                 self.apply_read_state(sequence, &set)?;
             }
+            Entry::TokensRevoked(entry) => self.revoke(sequence, entry),
         }
         self.tally.last = sequence;
         if self.writes.keys() >= KEYS_AT_ONCE {
@@ -401,6 +409,30 @@ impl Batch {
         })
     }
 
+    fn apply_revoked(&mut self, sequence: Sequence, entry: TokensRevoked) -> Revoking {
+        let at = entry.at.max(self.tally.last_at);
+        let (known, staged) = (&self.store.0.revoked, &self.staging.revocations);
+        let revoking = revocations::judge(known, staged, &entry.revocation, at);
+        if revoking == Revoking::New {
+            self.revoke(sequence, entry);
+        }
+        revoking
+    }
+
+    fn revoke(&mut self, sequence: Sequence, entry: TokensRevoked) {
+        let TokensRevoked { at, revocation } = entry;
+        self.tally.last_at = at.max(self.tally.last_at);
+        let stored = revocations::encode(&revocation);
+        self.writes.insert(revocations::key(sequence), stored);
+        self.tally.revocations += 1;
+        self.staging.revocations.push(revocation.clone());
+        self.applied.push(Applied {
+            sequence,
+            audience: Audience::Recipients(Arc::new([])),
+            change: Change::Revoked(revocation),
+        });
+    }
+
     /// Whether the active segment, with this batch, has something of the owner.
     fn has(&self, owner: &str, what: impl Fn(&Record) -> bool) -> bool {
         let staged = self.staging.record(owner).is_some_and(&what);
@@ -477,6 +509,12 @@ impl Batch {
             self.store.0.state.write().active.engine = None;
             return Err(error);
         }
+        // Before it can be read that they are: nobody is let in by one that is.
+        let revoked = &self.store.0.revoked;
+        self.staging
+            .revocations
+            .iter()
+            .for_each(|it| revoked.add(it));
         let mut state = self.store.0.state.write();
         let active = &mut state.active;
         active.tally = self.tally;
@@ -492,6 +530,7 @@ impl Active {
         self.index
             .keys
             .extend(staging.keys.keys().map(|key| MemoryIndex::hash(key)));
+        self.index.revocations.extend(staging.revocations);
         for (owner, staged) in staging.records {
             let record = self.index.records.entry(owner).or_default();
             record.items.extend(staged.items);

@@ -1,7 +1,7 @@
 //! Retention: what is past is hidden at once by whoever reads (`index.rs`); this gives its space
 //! back. The oldest segments, once they are past, are buried: of all of them one small segment
 //! remains, which says of whom something was lost, so that a reader who comes back is told the
-//! truth.
+//! truth; and which tokens are still revoked.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -14,6 +14,7 @@ use super::{
     index::Record,
     keys,
     packing::insert_owners,
+    revocations,
     segment::{self, DATA, Meta, Segment},
 };
 
@@ -56,7 +57,7 @@ impl Store {
                 rows: 0,
                 samples: Vec::new(),
                 remains: true,
-                data: Some(write_lost(&part.join(DATA), &lost)?.into()),
+                data: Some(write_remains(&part.join(DATA), &past, &lost, now)?.into()),
                 ..last.meta.clone()
             };
             segment::write_meta(part, &meta)
@@ -100,7 +101,12 @@ impl Store {
     }
 }
 
-fn write_lost(path: &Path, lost: &BTreeMap<Arc<str>, Sequence>) -> Result<Checksum, StoreError> {
+fn write_remains(
+    path: &Path,
+    past: &[Arc<Segment>],
+    lost: &BTreeMap<Arc<str>, Sequence>,
+    now: Millis,
+) -> Result<Checksum, StoreError> {
     let mut file = ConstantWriter::create(path)?;
     for (owner, through) in lost {
         let record = Record {
@@ -110,5 +116,6 @@ fn write_lost(path: &Path, lost: &BTreeMap<Arc<str>, Sequence>) -> Result<Checks
         file.insert(&keys::record(owner), &codec::encode_record(&record))?;
     }
     insert_owners(&mut file, lost.keys().map(ToString::to_string).collect())?;
+    revocations::carry_on(past, &mut file, now)?;
     file.finish()
 }

@@ -409,6 +409,8 @@ pub(super) struct Tally {
     pub keys: u64,
     #[prost(uint64, tag = "6")]
     pub reads: u64,
+    #[prost(uint64, tag = "7")]
+    pub revocations: u64,
 }
 
 impl Tally {

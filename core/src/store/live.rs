@@ -9,7 +9,7 @@ use super::{
     Active, StoreError, StoreSettings,
     codec::{self, Tally, Topics},
     engine::{Engine, first_piece},
-    keys,
+    keys, revocations,
     segment::{DB, MemoryIndex, Meta, Segment},
     trust,
 };
@@ -82,6 +82,12 @@ pub(super) fn open_live(
             .ok_or(StoreError::Unreadable { what: "read marks" })?;
         record_of(&mut index, key)?.reads = Some(Arc::new(codec::decode_reads(&marks)?));
         found.reads += 1;
+    }
+    for pair in engine.scan_prefix(keys::REVOCATIONS[0]) {
+        let (key, value) = pair?;
+        found.revocations += 1;
+        bytes += (key.len() + value.len()) as u64;
+        index.revocations.push(revocations::decode(&value)?);
     }
     let stored = engine
         .get(keys::TALLY)?

@@ -17,6 +17,7 @@
 //! | `recover`, `live`, `trust` | the segments as they were left, and what the log has more |
 //! | `pack`, `packing`, `bury` | sealed segments made compact; retention |
 //! | `snapshot` | copies of it, and data directories made of them |
+//! | `revocations` | revoked tokens |
 //! | `verify` | all of it looked through |
 //! | `engine`, `keys`, `codec` | sled, and what stands in it |
 //! | `constant`, `files` | files of our own |
@@ -27,6 +28,7 @@ mod cache;
 mod codec;
 mod constant;
 mod data_dir;
+mod disk;
 mod engine;
 mod error;
 mod files;
@@ -40,6 +42,7 @@ mod packing;
 mod read;
 mod reads;
 mod recover;
+mod revocations;
 mod rows;
 mod segment;
 mod snapshot;
@@ -50,17 +53,22 @@ mod verify;
 mod fault_tests;
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod revocation_tests;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use mercurio_auth::RevocationSet;
 use parking_lot::{Mutex, RwLock};
 
 use crate::entry::{Millis, Sequence};
 
 pub use batch::{Batch, Outcome};
+pub use disk::Disk;
 pub use error::StoreError;
 pub(crate) use journal::{Appender, LogEntry};
 pub use read::{FeedLimit, FeedPage, HistoryPage, HistoryQuery, Opening, StatusFilter};
+pub use revocations::{REVOCATIONS_MAX, Revoking};
 pub use snapshot::{Cut, Import, Incoming, Manifest, ManifestFile, Snapshot, restore};
 pub use verify::{Report, verify};
 
@@ -132,6 +140,7 @@ pub struct Store(Arc<Inner>);
 
 struct Inner {
     dir: PathBuf,
+    disk: Disk,
     settings: StoreSettings,
     retention: Retention,
     cache: RecordCache,
@@ -139,6 +148,8 @@ struct Inner {
     /// Locked by who commits, and never together with `state`.
     journal: Mutex<Journal>,
     packing: Mutex<()>,
+    /// What of them is committed.
+    revoked: Arc<RevocationSet>,
     _lock: data_dir::DirLock,
 }
 

@@ -1,6 +1,6 @@
 //! Opening the store, opening it again after something failed, and the end of a segment.
 
-use std::{fs, io, path::Path, sync::Arc};
+use std::{fs, path::Path, sync::Arc};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -10,6 +10,7 @@ use super::{
     Active, Inner, Retention, Store, StoreError, StoreSettings,
     cache::RecordCache,
     data_dir::{self, DirLock},
+    disk::Disk,
     journal::{Durability, Journal},
     live::open_live,
     recover::{create_active, list_segments, open_segments},
@@ -113,14 +114,17 @@ impl Store {
         let cache = RecordCache::new(settings.record_cache_bytes);
         let store = Self(Arc::new(Inner {
             dir: dir.to_owned(),
+            disk: Disk::of(dir, settings.disk_reserve_bytes),
             settings,
             retention,
             cache,
             state: RwLock::new(state),
             journal: Mutex::new(journal),
             packing: Mutex::default(),
+            revoked: Arc::default(),
             _lock: lock,
         }));
+        store.load_revocations()?;
         store.replay()?;
         if bound_to.is_none()
             && let Some(log) = log
@@ -219,19 +223,10 @@ impl Store {
         Ok(())
     }
 
-    /// Bytes free on the disk, and bytes of them that publishing leaves alone.
-    ///
-    /// # Errors
-    /// The file system can't be asked.
-    pub fn disk(&self) -> Result<(u64, u64), StoreError> {
-        let stat = rustix::fs::statvfs(&self.0.dir)
-            .map_err(io::Error::from)
-            .map_err(StoreError::io("ask for free space on", &self.0.dir))?;
-        let usual = (stat.f_blocks * stat.f_frsize / 8).min(64 << 20);
-        Ok((
-            stat.f_bavail * stat.f_frsize,
-            self.0.settings.disk_reserve_bytes.unwrap_or(usual),
-        ))
+    /// The disk that it is on.
+    #[must_use]
+    pub fn disk(&self) -> &Disk {
+        &self.0.disk
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     index::{Block, Item, Record},
     keys,
     pack::Trim,
-    rows,
+    revocations, rows,
     segment::{self, DATA, MemoryIndex, Meta, Sample, Segment},
 };
 
@@ -72,6 +72,7 @@ impl Store {
         }
         insert_owners(&mut packing.file, kept_owners)?;
         packing.copy_bodies_and_keys(segments, now, self.0.retention)?;
+        revocations::carry_on(segments, &mut packing.file, now)?;
         // There is one at least.
         let (Some(first), Some(last)) = (segments.first(), segments.last()) else {
             return Ok(());

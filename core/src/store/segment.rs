@@ -21,6 +21,7 @@ use std::{
     },
 };
 
+use mercurio_auth::Revocation;
 use prost::Message;
 
 use crate::entry::{Millis, Sequence};
@@ -33,7 +34,7 @@ use super::{
     engine::{Engine, first_piece},
     files::{self, Checksum},
     index::Record,
-    keys,
+    keys, revocations,
 };
 
 /// Which segment: its place in the log, and how often it was rewritten (0: not packed).
@@ -150,6 +151,8 @@ pub(super) struct MemoryIndex {
     pub records: HashMap<Arc<str>, Record>,
     /// Hashes of the idempotency keys.
     pub keys: HashSet<u64>,
+    /// As they were set.
+    pub revocations: Vec<Revocation>,
 }
 
 impl MemoryIndex {
@@ -247,6 +250,17 @@ impl Segment {
                 .get(key)?
                 .map(|found| PublishedUnder::decode_stored(&found))
                 .transpose(),
+        }
+    }
+
+    /// The revocations in it.
+    pub fn revocations(&self) -> Result<Vec<Revocation>, StoreError> {
+        match &self.rows {
+            Rows::Live(_, index) => Ok(index.revocations.clone()),
+            Rows::Packed(constant) => match constant.get(keys::REVOCATIONS)? {
+                Some(bytes) => revocations::decode_all(&bytes),
+                None => Ok(Vec::new()),
+            },
         }
     }
 

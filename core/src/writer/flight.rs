@@ -6,38 +6,45 @@ use tokio::sync::oneshot;
 
 use crate::{
     entry::Sequence,
+    hub::Traced,
     metrics::Metrics,
-    store::{Appender, Outcome},
+    store::{Appender, Outcome, REVOCATIONS_MAX, Revoking},
 };
 
-use super::{PublishOutcome, ReadStateOutcome, WriteError};
+use super::{PublishOutcome, ReadStateOutcome, RevokeOutcome, WriteError};
 
 /// Who waits for an entry to be applied.
 pub(super) enum Waiter {
-    /// With the event's id.
-    Publisher(oneshot::Sender<Result<PublishOutcome, WriteError>>, String),
+    /// With the event's id, and the trace that is recorded.
+    Publisher(
+        oneshot::Sender<Result<PublishOutcome, WriteError>>,
+        String,
+        Option<Box<str>>,
+    ),
     Marker(oneshot::Sender<Result<ReadStateOutcome, WriteError>>),
+    Revoker(oneshot::Sender<Result<RevokeOutcome, WriteError>>),
 }
 
 impl Waiter {
     pub fn refuse(self, error: &WriteError) {
         // Whoever asked may have gone.
         match self {
-            Self::Publisher(to, _) => drop(to.send(Err(error.clone()))),
+            Self::Publisher(to, ..) => drop(to.send(Err(error.clone()))),
             Self::Marker(to) => drop(to.send(Err(error.clone()))),
+            Self::Revoker(to) => drop(to.send(Err(error.clone()))),
         }
     }
 
     /// The answer; `present` is where the log stood right behind the entry.
     pub fn answer(self, outcome: Outcome, present: Sequence) -> Answer {
         match (self, outcome) {
-            (Self::Publisher(to, event_id), Outcome::Published { id, duplicate }) => {
+            (Self::Publisher(to, event_id, trace), Outcome::Published { id, duplicate }) => {
                 let outcome = PublishOutcome {
                     id,
                     event_id,
                     duplicate,
                 };
-                Answer::Published(to, outcome)
+                Answer::Published(to, outcome, trace)
             }
             (
                 Self::Marker(to),
@@ -53,8 +60,20 @@ impl Waiter {
                 };
                 Answer::Marked(to, outcome)
             }
+            (Self::Revoker(to), Outcome::Revoked(revoking)) => {
+                let outcome = match revoking {
+                    Revoking::New | Revoking::Before => Ok(RevokeOutcome {
+                        cursor: present,
+                        was_revoked: revoking == Revoking::Before,
+                    }),
+                    Revoking::TooMany => Err(WriteError::TooManyRevocations {
+                        limit: REVOCATIONS_MAX,
+                    }),
+                };
+                Answer::Revoked(to, outcome)
+            }
             // An entry's outcome is of its kind.
-            (Self::Publisher(..) | Self::Marker(_), _) => Answer::None,
+            (Self::Publisher(..) | Self::Marker(_) | Self::Revoker(_), _) => Answer::None,
         }
     }
 }
@@ -64,19 +83,34 @@ pub(super) enum Answer {
     Published(
         oneshot::Sender<Result<PublishOutcome, WriteError>>,
         PublishOutcome,
+        Option<Box<str>>,
     ),
     Marked(
         oneshot::Sender<Result<ReadStateOutcome, WriteError>>,
         ReadStateOutcome,
     ),
+    Revoked(
+        oneshot::Sender<Result<RevokeOutcome, WriteError>>,
+        Result<RevokeOutcome, WriteError>,
+    ),
     None,
 }
 
 impl Answer {
+    /// Notes within which trace it was published.
+    pub fn note(&mut self, traced: &Traced) {
+        if let Self::Published(_, outcome, trace) = self
+            && let Some(trace) = trace.take()
+            && !outcome.duplicate
+        {
+            traced.note(outcome.id, trace);
+        }
+    }
+
     pub fn send(self, metrics: &Metrics) {
         // Whoever asked may have gone; what was written stays written.
         match self {
-            Self::Published(to, outcome) => {
+            Self::Published(to, outcome, _) => {
                 let counter = if outcome.duplicate {
                     &metrics.duplicates
                 } else {
@@ -86,14 +120,16 @@ impl Answer {
                 drop(to.send(Ok(outcome)));
             }
             Self::Marked(to, outcome) => drop(to.send(Ok(outcome))),
+            Self::Revoked(to, outcome) => drop(to.send(outcome)),
             Self::None => {}
         }
     }
 
     pub fn refuse(self, error: &WriteError) {
         match self {
-            Self::Published(to, _) => drop(to.send(Err(error.clone()))),
+            Self::Published(to, ..) => drop(to.send(Err(error.clone()))),
             Self::Marked(to, _) => drop(to.send(Err(error.clone()))),
+            Self::Revoked(to, _) => drop(to.send(Err(error.clone()))),
             Self::None => {}
         }
     }

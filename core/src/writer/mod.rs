@@ -15,8 +15,9 @@ mod flight;
 mod request;
 mod thread;
 
-use std::{sync::Arc, thread::JoinHandle, time::Duration};
+use std::{fmt, sync::Arc, thread::JoinHandle, time::Duration};
 
+use mercurio_auth::Revocation;
 use thiserror::Error;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -95,6 +96,15 @@ pub struct ReadStateOutcome {
     pub unread_count: u64,
 }
 
+/// The answer to who revokes tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RevokeOutcome {
+    /// The sequence at which the revocation stands; the present where nothing changed.
+    pub cursor: Sequence,
+    /// They were revoked before, as far and for as long.
+    pub was_revoked: bool,
+}
+
 /// Why something was not written. Nothing of it is visible.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum WriteError {
@@ -113,6 +123,15 @@ pub enum WriteError {
         free: u64,
         /// Bytes left alone.
         reserve: u64,
+    },
+    /// So many tokens are revoked already that no more are.
+    #[error(
+        "{limit} revocations are in force, and no more are taken: those of tokens that expire soon \
+         make room; revoke by user rather than by token, and say when tokens expire"
+    )]
+    TooManyRevocations {
+        /// How many may be in force.
+        limit: usize,
     },
     /// The store failed. Whether the request was stored is not known: try again with the same
     /// event id.
@@ -144,6 +163,22 @@ pub struct Writer {
     queue: usize,
     log: LogStatus,
     wait: Duration,
+}
+
+/// How many requests wait for the writer, for as long as there is one.
+pub(crate) struct Waiting(mpsc::WeakSender<Request>);
+
+impl Waiting {
+    pub fn count(&self) -> usize {
+        let requests = self.0.upgrade();
+        requests.map_or(0, |queue| queue.max_capacity() - queue.capacity())
+    }
+}
+
+impl fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Waiting({})", self.count())
+    }
 }
 
 /// The log that the writer appends to.
@@ -195,13 +230,14 @@ impl Writer {
         ))
     }
 
-    /// Publishes a notification; returns once it is safe.
+    /// Publishes a notification, within the trace that this is called in; returns once it is safe.
     ///
     /// # Errors
     /// See [`WriteError`].
     pub async fn publish(&self, draft: Draft) -> Result<PublishOutcome, WriteError> {
         let (answer, answered) = oneshot::channel();
-        self.hand_in(Request::Publish(Box::new(draft), answer))?;
+        let trace = mercurio_trace::current();
+        self.hand_in(Request::Publish(Box::new(draft), trace, answer))?;
         self.answer(answered).await
     }
 
@@ -223,6 +259,21 @@ impl Writer {
             answer,
         })?;
         self.answer(answered).await
+    }
+
+    /// Revokes tokens; returns once it is safe, and this core refuses them.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn revoke(&self, revocation: Revocation) -> Result<RevokeOutcome, WriteError> {
+        let (answer, answered) = oneshot::channel();
+        self.hand_in(Request::Revoke(revocation, answer))?;
+        self.answer(answered).await
+    }
+
+    /// How many requests wait.
+    pub(crate) fn waiting(&self) -> Waiting {
+        Waiting(self.requests.downgrade())
     }
 
     /// Has everything so far sealed, for a snapshot: see [`Store::snapshot`]. Blocks until the batch

@@ -2,20 +2,23 @@
 
 use std::sync::Arc;
 
+use mercurio_auth::Revocation;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::{
     clock,
-    entry::{Entry, Published, ReadStateSet, ReadTarget, RecipientId},
+    entry::{Entry, Published, ReadStateSet, ReadTarget, RecipientId, TokensRevoked},
     store::Cut,
 };
 
-use super::{Draft, PublishOutcome, ReadStateOutcome, WriteError, flight::Waiter};
+use super::{Draft, PublishOutcome, ReadStateOutcome, RevokeOutcome, WriteError, flight::Waiter};
 
 pub(super) enum Request {
+    /// With the `traceparent` of a trace that is recorded.
     Publish(
         Box<Draft>,
+        Option<Box<str>>,
         oneshot::Sender<Result<PublishOutcome, WriteError>>,
     ),
     SetReadState {
@@ -24,6 +27,10 @@ pub(super) enum Request {
         read: bool,
         answer: oneshot::Sender<Result<ReadStateOutcome, WriteError>>,
     },
+    Revoke(
+        Revocation,
+        oneshot::Sender<Result<RevokeOutcome, WriteError>>,
+    ),
     Roll,
     Cut(oneshot::Sender<Result<Cut, WriteError>>),
     Wake,
@@ -41,9 +48,9 @@ impl Request {
     /// The entry, with the time at which it became one. Who no longer waits wants nothing written.
     pub fn into_asked(self) -> Asked {
         match self {
-            Self::Publish(draft, answer) if !answer.is_closed() => {
+            Self::Publish(draft, trace, answer) if !answer.is_closed() => {
                 let (entry, event_id) = published(*draft);
-                Asked::Write(entry, Waiter::Publisher(answer, event_id))
+                Asked::Write(entry, Waiter::Publisher(answer, event_id, trace))
             }
             Self::SetReadState {
                 recipient,
@@ -59,9 +66,18 @@ impl Request {
                 };
                 Asked::Write(Entry::ReadStateSet(set), Waiter::Marker(answer))
             }
+            Self::Revoke(revocation, answer) if !answer.is_closed() => {
+                let entry = TokensRevoked {
+                    at: clock::now(),
+                    revocation,
+                };
+                Asked::Write(Entry::TokensRevoked(entry), Waiter::Revoker(answer))
+            }
             Self::Roll => Asked::Roll,
             Self::Cut(answer) => Asked::Cut(answer),
-            Self::Publish(..) | Self::SetReadState { .. } | Self::Wake => Asked::Nothing,
+            Self::Publish(..) | Self::SetReadState { .. } | Self::Revoke(..) | Self::Wake => {
+                Asked::Nothing
+            }
         }
     }
 }

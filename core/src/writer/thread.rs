@@ -178,10 +178,12 @@ impl WriterThread {
         self.commit_here(batch, answers);
     }
 
-    fn commit_here(&mut self, batch: Batch, answers: Vec<Answer>) {
+    fn commit_here(&mut self, batch: Batch, mut answers: Vec<Answer>) {
         let requests = answers.len();
         match self.commit(batch) {
             Ok(applied) => {
+                let traced = self.hub.traced();
+                answers.iter_mut().for_each(|answer| answer.note(traced));
                 self.hub.publish(&applied);
                 if requests > 0 {
                     self.metrics.batch_size.observe(requests as f64);
@@ -240,6 +242,10 @@ impl WriterThread {
         } = self.stage(log)?;
         let present = batch.next_sequence() - 1;
         let applied = self.commit(batch)?;
+        let answers: Vec<_> = landed
+            .into_iter()
+            .flat_map(|(appender, outcomes)| self.land(appender, outcomes, present))
+            .collect();
         self.hub.publish(&applied);
         let newest = self.messages.drain(..count).next_back();
         self.log.status.change(|state| {
@@ -248,9 +254,9 @@ impl WriterThread {
             state.last = state.last.max(state.applied);
             state.at = state.at.max(at);
         });
-        for (appender, outcomes) in landed {
-            self.land(appender, outcomes, present);
-        }
+        answers
+            .into_iter()
+            .for_each(|answer| answer.send(&self.metrics));
         self.roll(Store::roll_if_full);
         Ok(())
     }
@@ -307,18 +313,24 @@ impl WriterThread {
         WriteError::LogHalted(error)
     }
 
-    /// One of this core's own batches was applied.
-    fn land(&mut self, appender: Appender, outcomes: Vec<Outcome>, present: Sequence) {
+    /// One of this core's own batches was applied: the answers that may be given now.
+    fn land(
+        &mut self,
+        appender: Appender,
+        outcomes: Vec<Outcome>,
+        present: Sequence,
+    ) -> Vec<Answer> {
         let Some(waiters) = self.flights.land(appender) else {
-            return;
+            return Vec::new();
         };
         self.metrics.batch_size.observe(waiters.len() as f64);
         let answers = waiters.into_iter().zip(outcomes);
-        let answers = answers.map(|(waiter, outcome)| waiter.answer(outcome, present));
-        let answers = self.flights.applied(appender.number, answers.collect());
-        answers
-            .into_iter()
-            .for_each(|answer| answer.send(&self.metrics));
+        let answers = answers.map(|(waiter, outcome)| {
+            let mut answer = waiter.answer(outcome, present);
+            answer.note(self.hub.traced());
+            answer
+        });
+        self.flights.applied(appender.number, answers.collect())
     }
 
     /// Makes a batch safe and visible.
@@ -355,7 +367,7 @@ impl WriterThread {
 
     /// sled takes no more writes after a failed one, so it is never let run into a full disk.
     fn check_room(&self, batch: &Batch) -> Result<(), WriteError> {
-        let (free, reserve) = match self.store.disk() {
+        let (free, reserve) = match self.store.disk().room() {
             Ok(disk) => disk,
             Err(error) => return Err(WriteError::Failed(error.to_string())),
         };
@@ -371,7 +383,7 @@ impl WriterThread {
 
     fn fail(&mut self, error: &StoreError) -> WriteError {
         tracing::error!(%error, "commit");
-        let refused = match (error.is_full(), self.store.disk()) {
+        let refused = match (error.is_full(), self.store.disk().room()) {
             (true, Ok((free, reserve))) => WriteError::DiskFull { free, reserve },
             _ => WriteError::Failed(error.to_string()),
         };

@@ -10,7 +10,7 @@ fn registry() -> Arc<Registry> {
 }
 
 fn open(registry: &Arc<Registry>, user: &str) -> Result<Open, ApiError> {
-    registry.open(user, Lease::new(user, user, None))
+    registry.open(user, Lease::endless(user))
 }
 
 #[tokio::test]

@@ -267,7 +267,7 @@ fn ttl(ttl: prost_types::Duration, limits: &Limits, wrong: &mut Violations) -> O
 }
 
 impl Violations {
-    fn check_bytes(&mut self, field: &str, bytes: usize, least: usize, most: usize) {
+    pub fn check_bytes(&mut self, field: &str, bytes: usize, least: usize, most: usize) {
         if bytes > most || bytes < least {
             let allowed = range(least, most);
             self.add(field, format!("{bytes} bytes; {allowed} are allowed"));
@@ -283,7 +283,7 @@ impl Violations {
         }
     }
 
-    fn check_control(&mut self, field: &str, text: &str) {
+    pub fn check_control(&mut self, field: &str, text: &str) {
         if let Some((at, control)) = text.char_indices().find(|(_, c)| c.is_control()) {
             self.add(
                 field,

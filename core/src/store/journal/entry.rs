@@ -6,9 +6,10 @@ use prost::{Message, Oneof};
 
 use crate::entry::{
     Audience, Entry, Millis, Published, ReadStateSet, ReadTarget, RecipientId, Sequence,
+    TokensRevoked,
 };
 
-use super::super::StoreError;
+use super::super::{StoreError, revocations::StoredRevocation};
 
 /// A stretch of the log: what was appended at once.
 #[derive(Clone, PartialEq, Message)]
@@ -120,7 +121,7 @@ pub(crate) struct Appender {
 pub(crate) struct LogEntry {
     #[prost(uint64, tag = "1")]
     pub at: Millis,
-    #[prost(oneof = "Kind", tags = "2, 3")]
+    #[prost(oneof = "Kind", tags = "2, 3, 4")]
     pub kind: Option<Kind>,
 }
 
@@ -130,6 +131,8 @@ pub(crate) enum Kind {
     Published(StoredPublished),
     #[prost(message, tag = "3")]
     ReadStateSet(StoredReadStateSet),
+    #[prost(message, tag = "4")]
+    TokensRevoked(StoredRevocation),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -197,6 +200,10 @@ impl From<&Entry> for LogEntry {
                     })),
                 }
             }
+            Entry::TokensRevoked(entry) => Self {
+                at: entry.at,
+                kind: Some(Kind::TokensRevoked((&entry.revocation).into())),
+            },
         }
     }
 }
@@ -232,6 +239,10 @@ impl LogEntry {
                     .up_to
                     .map_or(ReadTarget::Ids(stored.ids), ReadTarget::UpTo),
                 read: stored.read,
+            })),
+            Kind::TokensRevoked(stored) => Ok(Entry::TokensRevoked(TokensRevoked {
+                at: self.at,
+                revocation: stored.decoded()?,
             })),
         }
     }

@@ -40,6 +40,8 @@ pub struct Report {
     pub bodies: u64,
     /// Idempotency keys in them.
     pub keys: u64,
+    /// Revocations of tokens in them.
+    pub revocations: u64,
     /// Entries in the journal.
     pub journal_entries: u64,
     /// Bytes of what was looked through.

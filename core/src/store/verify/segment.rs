@@ -12,7 +12,7 @@ use super::{
         constant::Constant,
         files::Checksum,
         index::Record,
-        keys,
+        keys, revocations,
         segment::{DATA, Rows, Segment},
     },
     Report,
@@ -101,6 +101,10 @@ impl Checking<'_> {
                 }
                 Some(&keys::RECORDS) => self.records += 1,
                 Some(&keys::OWNERS) => drop(self.check(Owners::decode_stored(&value))),
+                _ if key == keys::REVOCATIONS => {
+                    let all = self.check(revocations::decode_all(&value));
+                    self.report.revocations += all.map_or(0, |all| all.len() as u64);
+                }
                 _ => self.wrong(format!("the key {} is none", key.escape_ascii())),
             }
         }
