@@ -242,6 +242,8 @@ fn mercurio(home: &Path, command: &str) -> Command {
         .arg("--jwt-secret-file")
         .arg(home.join(KEY));
     mercurio.args(["--admin-addr", "127.0.0.1:0", "--log-level", "info"]);
+    // As nginx's is off.
+    mercurio.arg("--access-log=false");
     mercurio
 }
 

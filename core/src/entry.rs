@@ -62,22 +62,58 @@ pub enum Entry {
 }
 
 impl Entry {
-    /// Bytes that it is reckoned at, on its way to the log.
+    /// When it was made, or, once it is applied, when the log has it.
+    #[must_use]
+    pub fn at(&self) -> Millis {
+        match self {
+            Self::Published(_, published) => published.at,
+            Self::ReadStateSet(set) => set.at,
+            Self::TokensRevoked(entry) => entry.at,
+        }
+    }
+
+    /// The same with another time; what it lives for stays.
+    #[must_use]
+    pub fn timed(mut self, at: Millis) -> Self {
+        if self.at() != at {
+            match &mut self {
+                Self::Published(_, published) => {
+                    let published = Arc::make_mut(published);
+                    let made_at = std::mem::replace(&mut published.at, at);
+                    let later = |end: Millis| at.saturating_add(end.saturating_sub(made_at));
+                    published.expires_at = published.expires_at.map(later);
+                }
+                Self::ReadStateSet(set) => set.at = at,
+                Self::TokensRevoked(entry) => entry.at = at,
+            }
+        }
+        self
+    }
+
+    /// Bytes that it takes on its way to the log, at most.
     #[must_use]
     pub fn weight(&self) -> usize {
-        // What its ids and its times take.
-        const FIXED: usize = 256;
+        // Its times, and what tells its parts apart.
+        const FIXED: usize = 96;
         FIXED
             + match self {
-                Self::Published(Audience::Everyone, published) => published.data.len(),
-                Self::Published(Audience::Recipients(recipients), published) => {
-                    let ids = recipients.iter().map(|id| id.as_str().len() + 4);
-                    published.data.len() + ids.sum::<usize>()
+                Self::Published(audience, published) => {
+                    let ids = match audience {
+                        Audience::Everyone => 0,
+                        Audience::Recipients(ids) => {
+                            ids.iter().map(|id| id.as_str().len() + 3).sum()
+                        }
+                    };
+                    let names = published.source_id.len() + published.event_id.len();
+                    ids + names + published.topic.len() + published.data.len()
                 }
-                Self::ReadStateSet(set) => match &set.target {
-                    ReadTarget::Ids(ids) => ids.len() * 8,
-                    ReadTarget::UpTo(_) => 0,
-                },
+                Self::ReadStateSet(set) => {
+                    let ids = match &set.target {
+                        ReadTarget::Ids(ids) => ids.len() * 10,
+                        ReadTarget::UpTo(_) => 0,
+                    };
+                    ids + set.recipient.as_str().len()
+                }
                 Self::TokensRevoked(entry) => match &entry.revocation.tokens {
                     Revoked::Id(name) | Revoked::User { user: name, .. } => name.len(),
                 },

@@ -31,7 +31,11 @@ pub mod sweeper;
 pub mod topic;
 pub mod writer;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bootstrap::Peers;
 use mercurio_auth::Verifier;
@@ -191,6 +195,12 @@ pub async fn serve(
         verifier: Arc::new(verifier),
         clients: std::mem::take(&mut door.clients),
         streams: grpc::Streams::default(),
+        gateways: grpc::Gateways::default(),
+        about: grpc::About {
+            role: settings.role,
+            started_at: SystemTime::now(),
+            log: settings.log.kind,
+        },
         shutdown,
         warned: Default::default(),
     });

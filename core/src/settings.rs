@@ -16,6 +16,8 @@ use crate::{
 /// All settings of a core.
 #[derive(Clone, Debug)]
 pub struct CoreSettings {
+    /// What the process is called in its status. Default `core`.
+    pub role: &'static str,
     /// Where everything is stored; made where it is not there. Default `data`.
     pub data_dir: PathBuf,
     /// What a request may hold, and a user may open.
@@ -42,6 +44,7 @@ pub struct CoreSettings {
 impl Default for CoreSettings {
     fn default() -> Self {
         Self {
+            role: "core",
             data_dir: PathBuf::from("data"),
             limits: Limits::default(),
             retention: Retention::default(),

@@ -113,6 +113,7 @@ impl Feed {
     pub fn catch_up(&mut self) {
         self.reading = Some(catch_up::next(self.reader.clone(), self.cursor));
         self.under_way = false;
+        self.mailbox.set_reads(true);
     }
 
     /// Takes in a page.
@@ -122,8 +123,9 @@ impl Feed {
         self.sent += page.entries;
         self.reader.context.metrics.delivered.inc_by(page.entries);
         self.reading = None;
-        if !page.is_last {
-            self.catch_up();
+        match page.is_last {
+            true => self.mailbox.set_reads(false),
+            false => self.catch_up(),
         }
     }
 

@@ -13,6 +13,7 @@
 //! | `socket`, `sse` | what it is written to; its bytes |
 //! | `registry`, `mailbox`, `lease` | which streams are open, what waits for each, until when |
 //! | `relay` | the one upstream stream |
+//! | `about` | what the core is told of this gateway, when it asks |
 //! | `revocations` | which tokens are revoked |
 //! | `cores`, `choice`, `core` | calls, to the current core; which one that is; the connections to one |
 //! | `access` | the access log |
@@ -21,6 +22,7 @@
 
 #![warn(missing_docs)]
 
+mod about;
 mod abuse;
 mod access;
 mod api;
@@ -66,7 +68,8 @@ pub use server::{Gateway, ServeError};
 pub use settings::GatewaySettings;
 
 use crate::{
-    abuse::Abuse, cores::Cores, metrics::Metrics, registry::Registry, revocations::Revocations,
+    about::About, abuse::Abuse, cores::Cores, metrics::Metrics, registry::Registry,
+    revocations::Revocations,
 };
 
 /// What every handler has at hand.
@@ -81,4 +84,5 @@ struct Context {
     /// At most so many streams catch up at once.
     catch_ups: Arc<tokio::sync::Semaphore>,
     shutdown: CancellationToken,
+    about: About,
 }

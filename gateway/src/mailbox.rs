@@ -31,6 +31,8 @@ struct State {
     /// Of all that wait.
     bytes: usize,
     behind: bool,
+    /// Its stream reads the store.
+    reads: bool,
     end: Option<End>,
 }
 
@@ -64,7 +66,11 @@ pub(crate) enum End {
 impl Mailbox {
     pub fn new(lease: Lease) -> Self {
         Self {
-            state: Mutex::default(),
+            // Until its first page has been read.
+            state: Mutex::new(State {
+                reads: true,
+                ..State::default()
+            }),
             waker: AtomicWaker::new(),
             lease,
         }
@@ -103,6 +109,17 @@ impl Mailbox {
         state.behind = true;
         drop(state);
         self.waker.wake();
+    }
+
+    /// Whether its stream reads the store from now on.
+    pub fn set_reads(&self, reads: bool) {
+        self.state.lock().reads = reads;
+    }
+
+    /// Whether its stream reads the store, or is going to; and whether nothing waits for it.
+    pub fn look(&self) -> (bool, bool) {
+        let state = self.state.lock();
+        (state.behind || state.reads, state.first.is_none())
     }
 
     /// From now on entries wait here again: for a stream about to catch up. The registry calls it,

@@ -92,7 +92,6 @@ pub(crate) struct Metrics {
     pub relayed: Counter,
     pub connections: Gauge,
     limited: Family<LimitLabel, Counter>,
-    pub revoked: Counter,
     current_core: Family<CoreLabel, Gauge>,
     failovers: Family<ReasonLabel, Counter>,
     requests: Family<RequestLabels, Counter>,
@@ -113,7 +112,6 @@ impl Default for Metrics {
             relay_resets: Counter::default(),
             relayed: Counter::default(),
             connections: Gauge::default(),
-            revoked: Counter::default(),
             limited: Family::default(),
             current_core: Family::default(),
             failovers: Family::default(),
@@ -248,11 +246,6 @@ impl Metrics {
             "relay_resets",
             "Relays that left entries out",
             &self.relay_resets,
-        );
-        counter(
-            "streams_revoked",
-            "Streams that ended since their token was revoked",
-            &self.revoked,
         );
         counter("relayed", "Entries that came over the relay", &self.relayed);
     }

@@ -3,6 +3,7 @@
 //! All under one lock, never held across a wait: so that a relay that breaks and a stream that
 //! resumes can't miss each other.
 
+mod listing;
 mod place;
 
 use std::{

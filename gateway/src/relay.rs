@@ -10,8 +10,9 @@ use std::{
 };
 
 use mercurio_proto::v1::{
-    RelayJoin, RelayLeave, RelayRenew, RelayRequest, RelayResponse, RelayRevocations,
-    relay_request, relay_response,
+    RelayAnswer, RelayJoin, RelayLeave, RelayQuestion, RelayRenew, RelayRequest, RelayResponse,
+    RelayRevocations, relay_answer::Answer, relay_question::Question, relay_request,
+    relay_response,
 };
 use tokio::{
     sync::mpsc,
@@ -112,6 +113,9 @@ async fn pump(
     loop {
         tokio::select! {
             response = responses.message() => match response {
+                Ok(Some(RelayResponse { message: Some(relay_response::Message::Question(question)) })) => {
+                    answer(context, requests, question);
+                }
                 Ok(Some(response)) => received(context, &mut asked, response),
                 Ok(None) => return Status::unavailable("the core ended the relay"),
                 Err(status) => return status,
@@ -144,6 +148,24 @@ async fn pump(
             }
         }
     }
+}
+
+/// Answers what somebody who runs the service wants to know. Where the core reads too little, it goes
+/// without: nothing else waits for that.
+fn answer(context: &Context, requests: &mpsc::Sender<RelayRequest>, question: RelayQuestion) {
+    let answer = match question.question {
+        Some(Question::Report(_)) => Answer::Report(context.report()),
+        Some(Question::Streams(streams)) => Answer::Streams(context.streams(&streams)),
+        // A later core's.
+        None => return,
+    };
+    let answer = RelayAnswer {
+        question_id: question.question_id,
+        answer: Some(answer),
+    };
+    let _ = requests.try_send(RelayRequest {
+        message: Some(relay_request::Message::Answer(answer)),
+    });
 }
 
 async fn send(requests: &mpsc::Sender<RelayRequest>, message: relay_request::Message) -> bool {
@@ -190,7 +212,8 @@ fn received(
             context.metrics.relay_resets.inc();
             context.registry.reset(reset.cursor);
         }
-        None => {}
+        // A question is answered elsewhere, and a later core's message is not known here.
+        Some(relay_response::Message::Question(_)) | None => {}
     }
 }
 
@@ -202,7 +225,6 @@ fn revoked(context: &Context, told: RelayRevocations) {
     let wanted = Wanted::new(&context.revocations.take(told.revocations, now));
     if !wanted.is_empty() {
         let streams = context.registry.revoke(&wanted);
-        context.metrics.revoked.inc_by(streams as u64);
         tracing::info!(streams, "tokens were revoked");
     }
     if told_all {

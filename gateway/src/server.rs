@@ -20,6 +20,7 @@ use tracing::Instrument;
 
 use crate::{
     Context,
+    about::About,
     abuse::{self, Abuse},
     access::Line,
     api, assets, connection,
@@ -98,6 +99,7 @@ impl Gateway {
             verifier: Verifier::clone(&verifier).with_revocations(revoked.clone()),
             revocations: Revocations::new(revoked),
             shutdown: CancellationToken::new(),
+            about: About::default(),
         });
         let router = router(&context)
             .layer(middleware::from_fn_with_state(
@@ -113,6 +115,7 @@ impl Gateway {
     /// and ended, and clients that don't read are cut after the grace.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
         let Self { context, router } = self;
+        context.about.listens(&listener);
         let relay = tokio::spawn(relay::run(context.clone()));
         let checked = context.clone();
         tokio::spawn(async move { checked.cores.check(&checked.shutdown).await });

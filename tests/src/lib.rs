@@ -37,6 +37,7 @@
 //! | [`ledger`] | what was acknowledged, and publishers that try again until it is |
 //! | [`verify`] | history, feed, counts and idempotency of a store against the ledger |
 //! | [`said`], [`curl`] | what others wrote: client libraries, in pages and programs; curl |
+//! | [`clock`] | a process whose clock is wrong |
 //! | [`nginx`] | nginx in front of a gateway |
 //! | [`engine`] | a log that cores share, and cores on it |
 //! | [`nats`], [`rabbitmq`] | its servers, one or a cluster |
@@ -63,6 +64,7 @@
 pub mod binary;
 pub mod browser;
 pub mod certs;
+pub mod clock;
 pub mod curl;
 pub mod engine;
 pub mod frames;

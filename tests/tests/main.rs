@@ -45,6 +45,7 @@ mod revoking;
 mod shutdown;
 mod slow_reader;
 mod soak;
+mod status;
 mod stream;
 mod subscribe;
 mod tls;

@@ -58,22 +58,43 @@ pub async fn admin(settings: &Settings) -> Result<Admin, Failure> {
     Ok(Admin::new(channel).max_decoding_message_size(MESSAGE_MAX))
 }
 
+/// [`admin`], of this core alone.
+pub async fn admin_of(settings: &Settings, url: &str) -> Result<Admin, Failure> {
+    let bearer = Bearer::new(&token(settings, &[SCOPE_ADMIN])?)?;
+    let channel = channel_to(url, Dial::Tcp(tls::client(settings)?)).await?;
+    let channel = InterceptedService::new(channel, bearer);
+    Ok(Admin::new(channel).max_decoding_message_size(MESSAGE_MAX))
+}
+
+/// Keeps a failure for the end, when others are still to be asked; the one before it is said.
+pub fn note(failed: &mut Option<Failure>, failure: Failure) {
+    if let Some(before) = failed.replace(failure) {
+        eprintln!("mercurio: {before}");
+    }
+}
+
+async fn channel_to(url: &str, dial: Dial) -> Result<Channel, Failure> {
+    let endpoint = Endpoint::from_shared(url.to_owned())
+        .map_err(|error| Failure::Usage(format!("--core-url {url}: {error}")))?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE);
+    let connected = endpoint.connect_with_connector(dial).await;
+    connected.map_err(|error| {
+        let message = format!("no core answers at {url}: {}", cause(&error));
+        Status::unavailable(message).into()
+    })
+}
+
 async fn channel(settings: &Settings, scopes: &[&str]) -> Result<Authorized, Failure> {
     let bearer = Bearer::new(&token(settings, scopes)?)?;
     let dial = Dial::Tcp(tls::client(settings)?);
     let mut last = Failure::Usage("--core-url: none is given".into());
     for url in settings.texts("core-url") {
-        let endpoint = Endpoint::from_shared(url.clone())
-            .map_err(|error| Failure::Usage(format!("--core-url {url}: {error}")))?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(KEEPALIVE)
-            .keep_alive_timeout(KEEPALIVE);
-        match endpoint.connect_with_connector(dial.clone()).await {
+        match channel_to(&url, dial.clone()).await {
             Ok(channel) => return Ok(InterceptedService::new(channel, bearer)),
-            Err(error) => {
-                let message = format!("no core answers at {url}: {}", cause(&error));
-                last = Status::unavailable(message).into();
-            }
+            Err(failure @ Failure::Usage(_)) => return Err(failure),
+            Err(failure) => last = failure,
         }
     }
     Err(last)

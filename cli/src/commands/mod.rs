@@ -11,6 +11,8 @@ mod read;
 mod restore;
 mod revoke;
 mod serve;
+mod status;
+mod streams;
 mod subscribe;
 mod token;
 mod verify;
@@ -100,6 +102,14 @@ fn subcommand(command: Command) -> Clap {
             revoke::arguments(clap),
             "mercurio revoke --jwt-secret-file key --sub alice --until 8h",
         ),
+        Command::Status => (
+            status::arguments(clap),
+            "mercurio status --core-url http://10.0.0.5:50051 --core-url http://10.0.0.6:50051",
+        ),
+        Command::Streams => (
+            streams::arguments(clap),
+            "mercurio streams --recipient alice",
+        ),
         Command::Backup => (
             backup::arguments(clap),
             "mercurio backup --jwt-secret-file key /backups/today",
@@ -144,6 +154,8 @@ pub fn run(matches: &ArgMatches) -> Result<(), Failure> {
         Command::History => client::run(history::run(&settings, matches)),
         Command::Read => client::run(read::run(&settings, matches)),
         Command::Revoke => client::run(revoke::run(&settings, matches)),
+        Command::Status => client::run(status::run(&settings, matches)),
+        Command::Streams => client::run(streams::run(&settings, matches)),
         Command::Backup => client::run(backup::run(&settings, matches)),
         Command::Restore => restore::run(&settings, matches),
         Command::Verify => verify::run(&settings),

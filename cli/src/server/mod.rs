@@ -147,6 +147,7 @@ async fn serve(
         true => {
             let peers = peers(settings, &keys, doors.to_core.clone())?;
             let settings = CoreSettings {
+                role: command.name(),
                 traces: traced.traces(),
                 ..parts::core(settings)
             };

@@ -24,6 +24,10 @@ pub enum Command {
     History,
     /// Marks notifications.
     Read,
+    /// Shows how cores and gateways are.
+    Status,
+    /// Lists who is connected.
+    Streams,
     /// Makes a shared log of a data directory.
     Migrate,
     /// Revokes tokens.
@@ -37,15 +41,15 @@ pub enum Command {
 }
 
 use Command::{
-    Backup, Core, Dev, Gateway, History, Migrate, Publish, Read, Restore, Revoke, Serve, Subscribe,
-    Token, Verify,
+    Backup, Core, Dev, Gateway, History, Migrate, Publish, Read, Restore, Revoke, Serve, Status,
+    Streams, Subscribe, Token, Verify,
 };
 
 impl Command {
     /// All, in the order in which help shows them.
     pub const ALL: &'static [Self] = &[
-        Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read, Revoke, Backup,
-        Restore, Verify, Migrate,
+        Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read, Revoke, Status,
+        Streams, Backup, Restore, Verify, Migrate,
     ];
 
     /// As it is typed.
@@ -61,6 +65,8 @@ impl Command {
             Subscribe => "subscribe",
             History => "history",
             Read => "read",
+            Status => "status",
+            Streams => "streams",
             Migrate => "migrate",
             Revoke => "revoke",
             Backup => "backup",
@@ -86,14 +92,19 @@ pub(super) const SERVERS: &[Command] = &[Serve, Core, Gateway, Dev];
 const CORES: &[Command] = &[Serve, Core, Dev];
 const LOGS: &[Command] = &[Serve, Core, Dev, Migrate];
 const GATEWAYS: &[Command] = &[Serve, Gateway, Dev];
-const CLIENTS: &[Command] = &[Publish, Subscribe, History, Read, Revoke, Backup];
-const CALLERS: &[Command] = &[Gateway, Publish, Subscribe, History, Read, Revoke, Backup];
+const CLIENTS: &[Command] = &[
+    Publish, Subscribe, History, Read, Revoke, Status, Streams, Backup,
+];
+const CALLERS: &[Command] = &[
+    Gateway, Publish, Subscribe, History, Read, Revoke, Status, Streams, Backup,
+];
 const SIGNERS: &[Command] = &[
-    Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read, Revoke, Backup,
+    Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read, Revoke, Status, Streams,
+    Backup,
 ];
 const DATA: &[Command] = &[
-    Serve, Core, Dev, Token, Publish, Subscribe, History, Read, Revoke, Backup, Restore, Verify,
-    Migrate,
+    Serve, Core, Dev, Token, Publish, Subscribe, History, Read, Revoke, Status, Streams, Backup,
+    Restore, Verify, Migrate,
 ];
 
 /// One setting.
@@ -266,11 +277,11 @@ static ROWS: &[Setting] = &[
     Setting::new("data-dir", "DIR", Kind::Path, "Where everything is stored; for other commands, where `mercurio dev` keeps its key")
         .of(STORE, DATA)
         .default("data"),
-    Setting::new("max-age", "TIME", Kind::duration("1s", "36500d"), "How long a notification is kept")
-        .of(STORE, CORES)
+    Setting::new("max-age", "TIME", Kind::duration("1s", "36500d"), "How long a notification is kept; the same on every core of a shared log")
+        .of(STORE, LOGS)
         .default("90d"),
-    Setting::new("max-per-recipient", "N", Kind::number(1, MAX_COUNT), "How many notifications are kept for one recipient, the newest")
-        .of(STORE, CORES)
+    Setting::new("max-per-recipient", "N", Kind::number(1, MAX_COUNT), "How many notifications are kept for one recipient, the newest; the same on every core of a shared log")
+        .of(STORE, LOGS)
         .default("10000"),
     Setting::new("sweep-interval", "TIME", Kind::duration("100ms", "1d"), "How often retention looks for what is past")
         .of(STORE, CORES)

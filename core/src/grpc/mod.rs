@@ -8,6 +8,7 @@
 //! | `notifications` | the unary calls |
 //! | `subscribe` | one recipient's stream |
 //! | `relay` | a gateway's stream |
+//! | `gateways` | the gateways whose relays are open, and questions to them |
 //! | `snapshots` | copies of what is stored, for backups and for other cores |
 //! | `admin` | what those who run the service ask |
 //! | `admission`, `auth` | who is let in; who calls, and what they may |
@@ -23,6 +24,7 @@ mod auth;
 mod convert;
 mod ending;
 mod ends;
+mod gateways;
 mod incoming;
 mod notifications;
 mod page_token;
@@ -56,6 +58,8 @@ use crate::{
     writer::Writer,
 };
 
+pub(crate) use admin::About;
+pub(crate) use gateways::Gateways;
 pub use incoming::Door;
 pub use server::ServeError;
 pub(crate) use server::serve;
@@ -77,6 +81,8 @@ pub(crate) struct Context {
     pub clients: ClientScopes,
     pub streams: Streams,
     pub publishers: Rates<String>,
+    pub gateways: Gateways,
+    pub about: About,
     pub reads: Arc<Semaphore>,
     pub snapshots: Held,
     pub traces: Traces,

@@ -4,7 +4,10 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use futures_util::stream::{self, BoxStream, StreamExt};
-use mercurio_proto::v1::{self as pb, relay_request::Message, relay_service_server::RelayService};
+use mercurio_proto::v1::{
+    self as pb, relay_request::Message, relay_response::Message as Out,
+    relay_service_server::RelayService,
+};
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue};
 use tracing::{Instrument, Span};
 
@@ -15,8 +18,8 @@ use crate::{
 };
 
 use super::{
-    Context, access::Call, auth, convert, ending::Ending, status::Refusal, streams::OpenRelay,
-    validate,
+    Context, access::Call, auth, convert, ending::Ending, gateways::Questions, incoming::Peer,
+    status::Refusal, streams::OpenRelay, validate,
 };
 
 /// Joins that may wait for their answer; no more is read from the gateway meanwhile.
@@ -53,13 +56,17 @@ async fn open(
     request: Request<Streaming<pb::RelayRequest>>,
 ) -> Result<BoxStream<'static, Result<pb::RelayResponse, Status>>, Refusal> {
     let identity = auth::service(&request)?.clone();
+    let hub = context.hub.relay();
+    let peer = request.extensions().get::<Peer>();
+    let remote = peer.and_then(|peer| peer.address);
     let relay = Relay {
+        questions: context.gateways.connected(remote, hub.load()),
         delivered: 0,
         call: Call::of(&request),
         _counted: context
             .streams
             .open_relay(&context.limits, &context.metrics)?,
-        hub: context.hub.relay(),
+        hub,
         requests: Some(request.into_inner()),
         unanswered: 0,
         // Registered above: what is revoked from now on comes through the hub.
@@ -91,6 +98,7 @@ struct Relay {
     /// `None`: the gateway has said all it will. What it joined stays so.
     requests: Option<Streaming<pb::RelayRequest>>,
     unanswered: usize,
+    questions: Questions,
     /// Messages handed out.
     delivered: u64,
     call: Call,
@@ -131,6 +139,9 @@ impl Relay {
                     }
                     None => self.requests = None,
                 },
+                question = self.questions.next() => {
+                    return Ok(pb::RelayResponse { message: Some(Out::Question(question)) });
+                }
                 event = self.hub.next() => {
                     if let Some(message) = self.message(event) {
                         return Ok(message);
@@ -165,12 +176,13 @@ impl Relay {
                 let identity = self.context.service_token(&token).await?;
                 self.ending = Ending::new(identity, &self.context);
             }
+            Some(Message::Answer(answer)) => self.questions.answered(answer),
             // A later gateway's: what it means can't be done, and leaving it out would be a lie.
             None => {
                 let mut wrong = validate::Violations::default();
                 wrong.add(
                     "message",
-                    "unset or unknown; join, leave or renew is needed",
+                    "unset or unknown; join, leave, renew or answer is needed",
                 );
                 return Err(Refusal::Invalid(wrong));
             }

@@ -82,6 +82,7 @@ impl Refusal {
             Self::Write(WriteError::TooManyRevocations { .. }) => "TOO_MANY_REVOCATIONS",
             Self::Write(WriteError::LogAway { .. }) => "LOG_AWAY",
             Self::Write(WriteError::LogHalted(_)) => "LOG_HALTED",
+            Self::Write(WriteError::TooLarge { .. }) => "TOO_LARGE_FOR_LOG",
             Self::Lagging { .. } => "LAGGING",
             Self::Write(WriteError::ShuttingDown) | Self::ShuttingDown => "SHUTTING_DOWN",
             Self::Internal(_) => "INTERNAL",
@@ -90,7 +91,7 @@ impl Refusal {
 
     fn code(&self) -> Code {
         match self {
-            Self::Invalid(_) => Code::InvalidArgument,
+            Self::Invalid(_) | Self::Write(WriteError::TooLarge { .. }) => Code::InvalidArgument,
             Self::Token(_) => Code::Unauthenticated,
             Self::NotYourFeed | Self::ScopeMissing(_) => Code::PermissionDenied,
             Self::NotFound | Self::NoSnapshot => Code::NotFound,
@@ -311,6 +312,12 @@ mod tests {
                 true,
             ),
             (full.into(), Code::ResourceExhausted, "STORE_FULL", true),
+            (
+                WriteError::TooLarge { bytes: 2, most: 1 }.into(),
+                Code::InvalidArgument,
+                "TOO_LARGE_FOR_LOG",
+                false,
+            ),
             (
                 WriteError::Failed("f".into()).into(),
                 Code::Unavailable,

@@ -48,10 +48,13 @@ pub(super) async fn open(
     let query = validate::subscribe(request.into_inner(), &context.limits)?;
     check_feed(&identity, &query.recipient)?;
     let is_live = !query.until_current;
-    let counted =
-        context
-            .streams
-            .open(&query.recipient, is_live, &context.limits, &context.metrics)?;
+    let counted = context.streams.open(
+        &query.recipient,
+        &identity.user,
+        is_live,
+        &context.limits,
+        &context.metrics,
+    )?;
     let feed = Feed {
         live: is_live.then(|| context.hub.subscribe(query.recipient.clone())),
         cursor: 0,
@@ -61,7 +64,7 @@ pub(super) async fn open(
         query,
         delivered: 0,
         call,
-        _counted: counted,
+        counted,
     };
     let ending = Ending::new(identity, context);
     let span = Span::current();
@@ -77,6 +80,7 @@ pub(super) async fn open(
                 Ok(Some(message)) => {
                     feed.context.metrics.delivered_to_streams.inc();
                     feed.delivered += 1;
+                    feed.shows();
                     Some((Ok(message), Some((feed, ending))))
                 }
                 Ok(None) => None,
@@ -102,7 +106,7 @@ struct Feed {
     /// Messages handed out.
     delivered: u64,
     call: Call,
-    _counted: OpenStream,
+    counted: OpenStream,
 }
 
 impl Drop for Feed {
@@ -152,7 +156,10 @@ impl Feed {
                         None => return Ok(None),
                         // While the store was read more came than its queue holds.
                         Some(live) if live.has_lagged() => self.return_to_store(),
-                        Some(_) => self.at = At::Live,
+                        Some(_) => {
+                            self.at = At::Live;
+                            self.shows();
+                        }
                     }
                 }
                 At::Live => {
@@ -276,6 +283,13 @@ impl Feed {
             subscription.rejoin();
         }
         self.at = self.store_up_to(self.context.store.last_sequence(), false);
+        self.shows();
+    }
+
+    /// Where it stands, for who asks who is connected.
+    fn shows(&self) {
+        self.counted
+            .stands(self.cursor, !matches!(self.at, At::Live));
     }
 
     fn as_live(&self, live: &Live) -> pb::SubscribeResponse {

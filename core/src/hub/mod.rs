@@ -23,7 +23,7 @@ use crate::{
 };
 
 pub use queue::{Lagged, Live};
-pub use relay::{RelayEvent, RelayFull, RelaySubscription};
+pub use relay::{RelayEvent, RelayFull, RelayLoad, RelaySubscription};
 pub use traced::Traced;
 
 use queue::Queue;

@@ -158,7 +158,25 @@ pub struct RelaySubscription {
     queue: Arc<RelayQueue>,
 }
 
+/// How a relay is doing, for who asks meanwhile.
+pub struct RelayLoad(Arc<RelayQueue>);
+
+impl RelayLoad {
+    /// Recipients who have joined, and entries that wait to be sent.
+    #[must_use]
+    pub fn now(&self) -> (usize, usize) {
+        let state = self.0.state.lock();
+        (state.joined.len(), state.entries)
+    }
+}
+
 impl RelaySubscription {
+    /// How it is doing, from now on.
+    #[must_use]
+    pub fn load(&self) -> RelayLoad {
+        RelayLoad(self.queue.clone())
+    }
+
     pub(super) fn new(hub: Arc<Hub>, queue: Arc<RelayQueue>) -> Self {
         Self { hub, queue }
     }

@@ -73,6 +73,8 @@ pub struct Batch {
     /// Whose messages of a shared log were applied, in order, and how far each had come before.
     appended: Vec<Appender>,
     appenders: Appenders,
+    /// CRC-32 of the last message of it.
+    last_message: Option<u32>,
     /// Complete ones: each is whole in itself, whatever becomes of the next.
     complete: Vec<Writes>,
     writes: Writes,
@@ -115,7 +117,7 @@ impl Batch {
     /// applied to a view without the first.
     #[must_use]
     pub fn new(store: &Store) -> Self {
-        let appenders = store.0.journal.lock().appenders().clone();
+        let appenders = store.progress().appenders;
         let state = store.0.state.read();
         Self {
             store: store.clone(),
@@ -123,6 +125,7 @@ impl Batch {
             first: state.active.tally.last + 1,
             appended: Vec::new(),
             appenders,
+            last_message: None,
             complete: Vec::new(),
             writes: Writes::default(),
             bytes: 0,
@@ -157,6 +160,23 @@ impl Batch {
         self.tally.last = self.tally.last.max(through);
     }
 
+    /// The log tells the time, by which all behind it is judged. Times never go back in the log,
+    /// though clocks do: retention and expiry rely on it.
+    pub fn advance(&mut self, at: Millis) {
+        self.tally.last_at = self.tally.last_at.max(at);
+    }
+
+    /// The log's time behind it.
+    #[must_use]
+    pub fn time(&self) -> Millis {
+        self.tally.last_at
+    }
+
+    /// CRC-32 of the message of a shared log that is applied.
+    pub(crate) fn note_message(&mut self, crc: u32) {
+        self.last_message = Some(crc);
+    }
+
     /// Bytes to be written.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -168,6 +188,8 @@ impl Batch {
     /// # Errors
     /// The view can't be read. The batch is as it was.
     pub fn apply(&mut self, sequence: Sequence, entry: Entry) -> Result<Outcome, StoreError> {
+        // The entry's time is the log's: there is no other by which anything is decided.
+        let entry = self.timed(entry);
         let stored = LogEntry::from(&entry);
         let outcome = match entry {
             Entry::Published(audience, published) => {
@@ -196,7 +218,7 @@ impl Batch {
         sequence: Sequence,
         entry: Entry,
     ) -> Result<(), StoreError> {
-        match entry {
+        match self.timed(entry) {
             Entry::Published(audience, published) => {
                 let key = keys::idempotency(&published.source_id, &published.event_id);
                 let is_in_active = self.is_in_active(&key)?;
@@ -221,7 +243,6 @@ impl Batch {
         published: Arc<Published>,
     ) -> Result<Outcome, StoreError> {
         let key = keys::idempotency(&published.source_id, &published.event_id);
-        let published = self.in_order(published);
         let retention = self.store.0.retention;
         let (before, is_in_active) = self.published_under(&key)?;
         if let Some(before) = before
@@ -247,7 +268,6 @@ impl Batch {
         key: Vec<u8>,
         is_in_active: bool,
     ) {
-        let published = self.in_order(published);
         self.tally.last_at = published.at;
         let apart = match &audience {
             Audience::Recipients(recipients) => {
@@ -339,12 +359,9 @@ impl Batch {
             .transpose()
     }
 
-    /// Times never go back in the log, though clocks do: retention and expiry rely on it.
-    fn in_order(&self, mut published: Arc<Published>) -> Arc<Published> {
-        if published.at < self.tally.last_at {
-            Arc::make_mut(&mut published).at = self.tally.last_at;
-        }
-        published
+    fn timed(&self, entry: Entry) -> Entry {
+        let at = entry.at().max(self.tally.last_at);
+        entry.timed(at)
     }
 
     fn apply_read_state(
@@ -352,7 +369,7 @@ impl Batch {
         sequence: Sequence,
         set: &ReadStateSet,
     ) -> Result<Outcome, StoreError> {
-        let at = set.at.max(self.tally.last_at);
+        let at = set.at;
         let owner = set.recipient.as_str();
         let retention = self.store.0.retention;
         let (marked, _) = self.store.view(owner, Some(&self.staging), |view, _| {
@@ -480,7 +497,11 @@ impl Batch {
         }
         let entries = std::mem::take(&mut self.entries);
         let appended = std::mem::take(&mut self.appended);
-        let frame = Frame::new(self.first, self.tally.last, entries, appended);
+        let frame = Frame {
+            at: self.tally.last_at,
+            last_message: self.last_message,
+            ..Frame::new(self.first, self.tally.last, entries, appended)
+        };
         self.store.0.journal.lock().append(&frame)?;
         self.show()
     }

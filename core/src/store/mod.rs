@@ -15,7 +15,7 @@
 //! | `segment`, `cache` | one segment; what was lately asked of them |
 //! | `open`, `data_dir` | start: lock, format; the end of a segment |
 //! | `recover`, `live`, `trust` | the segments as they were left, and what the log has more |
-//! | `pack`, `packing`, `bury` | sealed segments made compact; retention |
+//! | `retention`, `pack`, `packing`, `bury` | what is past; sealed segments made compact |
 //! | `snapshot` | copies of it, and data directories made of them |
 //! | `revocations` | revoked tokens |
 //! | `verify` | all of it looked through |
@@ -42,6 +42,7 @@ mod packing;
 mod read;
 mod reads;
 mod recover;
+mod retention;
 mod revocations;
 mod rows;
 mod segment;
@@ -55,6 +56,8 @@ mod fault_tests;
 mod model_tests;
 #[cfg(test)]
 mod revocation_tests;
+#[cfg(test)]
+mod shared_tests;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -66,8 +69,9 @@ use crate::entry::{Millis, Sequence};
 pub use batch::{Batch, Outcome};
 pub use disk::Disk;
 pub use error::StoreError;
-pub(crate) use journal::{Appender, LogEntry};
+pub(crate) use journal::{Appender, Appenders, LogEntry, Progress};
 pub use read::{FeedLimit, FeedPage, HistoryPage, HistoryQuery, Opening, StatusFilter};
+pub use retention::Retention;
 pub use revocations::{REVOCATIONS_MAX, Revoking};
 pub use snapshot::{Cut, Import, Incoming, Manifest, ManifestFile, Snapshot, restore};
 pub use verify::{Report, verify};
@@ -107,30 +111,6 @@ impl Default for StoreSettings {
             disk_reserve_bytes: None,
             sweep_interval: Duration::from_secs(60),
         }
-    }
-}
-
-/// How long and how many notifications are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retention {
-    /// From this age on a notification is gone. Default 90 days.
-    pub max_age: Duration,
-    /// A recipient sees the newest so many, what goes to everyone included. Default 10,000.
-    pub max_per_recipient: u64,
-}
-
-impl Default for Retention {
-    fn default() -> Self {
-        Self {
-            max_age: Duration::from_secs(90 * 24 * 3600),
-            max_per_recipient: 10_000,
-        }
-    }
-}
-
-impl Retention {
-    fn is_past(self, at: Millis, now: Millis) -> bool {
-        u128::from(now) >= u128::from(at) + self.max_age.as_millis()
     }
 }
 
@@ -186,6 +166,30 @@ impl Store {
     #[must_use]
     pub fn last_sequence(&self) -> Sequence {
         self.0.state.read().active.tally.last
+    }
+
+    /// The log's time at that entry: the newest that it told; 0: none yet.
+    #[must_use]
+    pub fn log_time(&self) -> Millis {
+        self.0.state.read().active.tally.last_at
+    }
+
+    /// Whether it can be read: not between a failure and its being opened again.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        let state = self.0.state.read();
+        !state.recovering && state.active.engine.is_some()
+    }
+
+    /// As after a failed write of sled.
+    #[cfg(test)]
+    pub(crate) fn lose_engine(&self) {
+        self.0.state.write().active.engine = None;
+    }
+
+    /// How far a shared log was applied.
+    pub(crate) fn progress(&self) -> Progress {
+        self.0.journal.lock().progress().clone()
     }
 
     /// Bytes on disk, roughly.

@@ -47,6 +47,7 @@ impl Store {
                 }
             }
             batch.cover(stretch.through);
+            batch.advance(stretch.at);
         }
         batch.show()?;
         if count > 0 {

@@ -9,11 +9,17 @@
 //! | file | subject |
 //! |---|---|
 //! | `request`, `flight` | what is asked for; who waits for it while it is in the log |
-//! | `thread` | the thread: requests to the log, the log to the store, answers |
+//! | `thread` | the thread: requests to the log |
+//! | `apply`, `commit` | the log to the store, and answers; the store, and that it fails |
 
+mod apply;
+mod commit;
 mod flight;
 mod request;
 mod thread;
+
+#[cfg(test)]
+mod tests;
 
 use std::{fmt, sync::Arc, thread::JoinHandle, time::Duration};
 
@@ -33,7 +39,7 @@ use crate::{
     store::{Cut, Store},
 };
 
-use request::Request;
+use request::{Control, Request};
 use thread::WriterThread;
 
 /// Bounds of the writer.
@@ -148,6 +154,17 @@ pub enum WriteError {
         /// How long it was waited for.
         waited: Duration,
     },
+    /// The request is larger than what the log's servers take.
+    #[error(
+        "the request takes up to {bytes} bytes in the log, and its servers take {most} at most: send \
+         less at once, or raise their limit (NATS: `max_payload`)"
+    )]
+    TooLarge {
+        /// Bytes it takes, at most.
+        bytes: usize,
+        /// Bytes the servers take.
+        most: usize,
+    },
     /// The log is not what it should be, and nothing is appended to it.
     #[error("nothing can be written: {0}")]
     LogHalted(LogError),
@@ -160,10 +177,14 @@ pub enum WriteError {
 #[derive(Clone)]
 pub struct Writer {
     requests: mpsc::Sender<Request>,
+    controls: mpsc::Sender<Control>,
     queue: usize,
     log: LogStatus,
     wait: Duration,
 }
+
+/// What may wait to be done between batches.
+const CONTROLS: usize = 64;
 
 /// How many requests wait for the writer, for as long as there is one.
 pub(crate) struct Waiting(mpsc::WeakSender<Request>);
@@ -204,6 +225,7 @@ impl Writer {
         metrics: Arc<Metrics>,
     ) -> std::io::Result<(Self, WriterHandle)> {
         let (requests, waiting) = mpsc::channel(settings.queue);
+        let (controls, asked) = mpsc::channel(CONTROLS);
         let stop = CancellationToken::new();
         let (status, wait) = (log.status.clone(), log.wait);
         let thread = WriterThread::new(store, hub, log, settings.clone(), metrics);
@@ -214,16 +236,17 @@ impl Writer {
         let stopped = stop.clone();
         let thread = std::thread::Builder::new()
             .name("writer".into())
-            .spawn(move || runtime.block_on(thread.run(waiting, stopped)))?;
+            .spawn(move || runtime.block_on(thread.run(waiting, asked, stopped)))?;
         Ok((
             Self {
-                requests: requests.clone(),
+                requests,
+                controls: controls.clone(),
                 queue: settings.queue,
                 log: status,
                 wait,
             },
             WriterHandle {
-                requests,
+                controls,
                 stop,
                 thread,
             },
@@ -283,7 +306,8 @@ impl Writer {
     /// See [`WriteError`].
     pub fn cut(&self) -> Result<Cut, WriteError> {
         let (answer, answered) = oneshot::channel();
-        self.send(Request::Cut(answer))?;
+        let sent = self.controls.try_send(Control::Cut(answer));
+        sent.map_err(|error| refused(&error, CONTROLS))?;
         answered
             .blocking_recv()
             .map_err(|_| WriteError::ShuttingDown)?
@@ -296,7 +320,10 @@ impl Writer {
         match timeout(self.wait, answered).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_dropped)) => Err(WriteError::ShuttingDown),
-            Err(_elapsed) => Err(WriteError::LogAway { waited: self.wait }),
+            Err(_elapsed) => Err(match self.log.stuck() {
+                Some(why) => WriteError::Failed(why),
+                None => WriteError::LogAway { waited: self.wait },
+            }),
         }
     }
 
@@ -304,22 +331,21 @@ impl Writer {
         if let Some(halted) = self.log.halted() {
             return Err(WriteError::LogHalted(halted));
         }
-        self.send(request)
+        let sent = self.requests.try_send(request);
+        sent.map_err(|error| refused(&error, self.queue))
     }
+}
 
-    fn send(&self, request: Request) -> Result<(), WriteError> {
-        self.requests
-            .try_send(request)
-            .map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => WriteError::Busy { queue: self.queue },
-                mpsc::error::TrySendError::Closed(_) => WriteError::ShuttingDown,
-            })
+fn refused<T>(error: &mpsc::error::TrySendError<T>, queue: usize) -> WriteError {
+    match error {
+        mpsc::error::TrySendError::Full(_) => WriteError::Busy { queue },
+        mpsc::error::TrySendError::Closed(_) => WriteError::ShuttingDown,
     }
 }
 
 /// The writer's thread, and retention's way to it.
 pub struct WriterHandle {
-    requests: mpsc::Sender<Request>,
+    controls: mpsc::Sender<Control>,
     stop: CancellationToken,
     thread: JoinHandle<()>,
 }
@@ -328,15 +354,12 @@ impl WriterHandle {
     /// For retention.
     #[must_use]
     pub fn rolls(&self) -> RollRequests {
-        RollRequests(self.requests.clone())
+        RollRequests(self.controls.clone())
     }
 
     /// Ends the writer: what waits is still written and answered, later requests are refused.
     pub async fn stop(self) {
         self.stop.cancel();
-        // Wakes it.
-        let _ = self.requests.send(Request::Wake).await;
-        drop(self.requests);
         let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
         if !matches!(joined, Ok(Ok(()))) {
             tracing::error!("the writer's thread ended by a panic");
@@ -345,11 +368,11 @@ impl WriterHandle {
 }
 
 /// Has the writer, who alone changes the active segment, seal it.
-pub struct RollRequests(mpsc::Sender<Request>);
+pub struct RollRequests(mpsc::Sender<Control>);
 
 impl RollRequests {
     /// Has it done soon; nothing where the writer is busy or has ended.
     pub fn roll(&self) {
-        let _ = self.0.try_send(Request::Roll);
+        let _ = self.0.try_send(Control::Roll);
     }
 }

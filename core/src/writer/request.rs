@@ -31,26 +31,24 @@ pub(super) enum Request {
         Revocation,
         oneshot::Sender<Result<RevokeOutcome, WriteError>>,
     ),
-    Roll,
-    Cut(oneshot::Sender<Result<Cut, WriteError>>),
-    Wake,
 }
 
-/// What a request asks of the thread.
-pub(super) enum Asked {
-    Write(Entry, Waiter),
+/// What has to be done between batches.
+pub(super) enum Control {
+    /// Begin a new segment.
     Roll,
+    /// Begin one, for a snapshot to end before it.
     Cut(oneshot::Sender<Result<Cut, WriteError>>),
-    Nothing,
 }
 
 impl Request {
-    /// The entry, with the time at which it became one. Who no longer waits wants nothing written.
-    pub fn into_asked(self) -> Asked {
+    /// The entry, with the time at which it became one. `None`: who asked no longer waits, and wants
+    /// nothing written.
+    pub fn into_entry(self) -> Option<(Entry, Waiter)> {
         match self {
             Self::Publish(draft, trace, answer) if !answer.is_closed() => {
                 let (entry, event_id) = published(*draft);
-                Asked::Write(entry, Waiter::Publisher(answer, event_id, trace))
+                Some((entry, Waiter::Publisher(answer, event_id, trace)))
             }
             Self::SetReadState {
                 recipient,
@@ -64,20 +62,25 @@ impl Request {
                     target,
                     read,
                 };
-                Asked::Write(Entry::ReadStateSet(set), Waiter::Marker(answer))
+                Some((Entry::ReadStateSet(set), Waiter::Marker(answer)))
             }
             Self::Revoke(revocation, answer) if !answer.is_closed() => {
                 let entry = TokensRevoked {
                     at: clock::now(),
                     revocation,
                 };
-                Asked::Write(Entry::TokensRevoked(entry), Waiter::Revoker(answer))
+                Some((Entry::TokensRevoked(entry), Waiter::Revoker(answer)))
             }
-            Self::Roll => Asked::Roll,
-            Self::Cut(answer) => Asked::Cut(answer),
-            Self::Publish(..) | Self::SetReadState { .. } | Self::Revoke(..) | Self::Wake => {
-                Asked::Nothing
-            }
+            Self::Publish(..) | Self::SetReadState { .. } | Self::Revoke(..) => None,
+        }
+    }
+
+    pub fn refuse(self, error: &WriteError) {
+        // Whoever asked may have gone.
+        match self {
+            Self::Publish(.., answer) => drop(answer.send(Err(error.clone()))),
+            Self::SetReadState { answer, .. } => drop(answer.send(Err(error.clone()))),
+            Self::Revoke(_, answer) => drop(answer.send(Err(error.clone()))),
         }
     }
 }

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `agree` | every core has the same, whoever published and marked where |
 //! | `away` | the log's servers go away and come back |
+//! | `clocks`, `retention` | clocks that are wrong, and settings that differ |
+//! | `stuck` | a core that can't apply what the log has, or not send what it is given |
 //! | `chaos` | everything fails in turn, under load |
 //! | `guarded` | over TLS, with a password |
 //! | `moving` | a new core filled from a peer; a store of its own made a shared log |
@@ -12,9 +14,12 @@
 mod agree;
 mod away;
 mod chaos;
+mod clocks;
 mod guarded;
 mod mistakes;
 mod moving;
+mod retention;
+mod stuck;
 
 use mercurio_proto::v1::{PublishRequest, subscribe_response};
 use mercurio_tests::{

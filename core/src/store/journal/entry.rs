@@ -28,6 +28,12 @@ pub(in crate::store) struct Frame {
     /// How far whose appends have come, of those that changed.
     #[prost(message, repeated, tag = "5")]
     pub appenders: Vec<Appender>,
+    /// The log's time at its end.
+    #[prost(uint64, tag = "6")]
+    pub at: Millis,
+    /// CRC-32 of the last message of a shared log in it.
+    #[prost(fixed32, optional, tag = "7")]
+    pub last_message: Option<u32>,
 }
 
 /// Bytes before a frame's payload.
@@ -62,6 +68,8 @@ impl Frame {
             sequences: if follow { Vec::new() } else { sequences },
             through: if follow && ends { 0 } else { through },
             appenders,
+            at: 0,
+            last_message: None,
         }
     }
 

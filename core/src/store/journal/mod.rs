@@ -15,7 +15,7 @@
 //! frame: length (u32), CRC-32 of the payload (u32), payload (a `Frame`); big-endian
 //! ```
 //!
-//! The first frame of a file says how far the appenders of a shared log have come.
+//! The first frame of a file says how far a shared log had been applied (`progress.rs`).
 //!
 //! Behind the last frame a file holds zeros, written and synced ahead, so that a commit's sync
 //! writes data only: no file size, and no extent that has to be marked as written. ext4 does the
@@ -26,6 +26,7 @@ mod entry;
 mod examine;
 mod frames;
 mod high_water;
+mod progress;
 
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,7 @@ use super::{StoreError, files::sync_dir};
 
 pub(crate) use appenders::Appenders;
 pub(crate) use entry::{Appender, LogEntry};
+pub(crate) use progress::Progress;
 
 pub(super) use entry::Frame;
 
@@ -77,7 +79,7 @@ pub(super) struct Journal {
     frame: Vec<u8>,
     high_water: HighWater,
     durability: Durability,
-    appenders: Appenders,
+    progress: Progress,
 }
 
 impl Journal {
@@ -94,7 +96,7 @@ impl Journal {
         fs::create_dir_all(&dir).map_err(StoreError::io("create", &dir))?;
         let mut files = list(&dir)?;
         if files.is_empty() {
-            create(&dir, applied + 1, &[])?;
+            create(&dir, applied + 1, &Progress::default())?;
             files.push(applied + 1);
         }
         // It was pushed in the line before if there was none.
@@ -105,7 +107,7 @@ impl Journal {
         let Frames {
             end,
             next,
-            appenders,
+            progress,
             ..
         } = frames;
         let file = OpenOptions::new()
@@ -124,7 +126,7 @@ impl Journal {
             frame: Vec::new(),
             high_water,
             durability,
-            appenders,
+            progress,
         };
         journal.repair()?;
         Ok(journal)
@@ -148,16 +150,16 @@ impl Journal {
     pub fn begin(
         data_dir: &Path,
         applied: Sequence,
-        appenders: &[Appender],
+        progress: &Progress,
     ) -> Result<(), StoreError> {
         let dir = data_dir.join("log");
         fs::create_dir_all(&dir).map_err(StoreError::io("create", &dir))?;
-        create(&dir, applied + 1, appenders).map(drop)
+        create(&dir, applied + 1, progress).map(drop)
     }
 
-    /// How far the appenders of a shared log have come.
-    pub fn appenders(&self) -> &Appenders {
-        &self.appenders
+    /// How far a shared log was applied.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
     }
 
     /// Appends what was applied, and returns when it is as safe as it has to be.
@@ -188,7 +190,7 @@ impl Journal {
         self.frame = buffer;
         written.map_err(StoreError::io("write", &self.path()))?;
         self.next = frame.through() + 1;
-        self.appenders.note(&frame.appenders);
+        self.progress.note(frame);
         if self.durability == Durability::Here {
             self.high_water.note(self.last());
         }
@@ -252,7 +254,7 @@ impl Journal {
         if is_begun && !self.failed {
             // What is packed is safe, and the journal must not end before it.
             self.sync()?;
-            let (file, end) = create(&self.dir, self.next, &self.appenders.all())?;
+            let (file, end) = create(&self.dir, self.next, &self.progress)?;
             self.give_back();
             self.file = file;
             self.files.push(self.next);
@@ -333,12 +335,18 @@ fn path(dir: &Path, first: Sequence) -> PathBuf {
 }
 
 /// A file that is whole when it has its name, and where its frames end.
-fn create(dir: &Path, first: Sequence, appenders: &[Appender]) -> Result<(File, u64), StoreError> {
+fn create(dir: &Path, first: Sequence, progress: &Progress) -> Result<(File, u64), StoreError> {
     let path = path(dir, first);
     let part = path.with_extension("part");
     let mut head = Vec::new();
-    if !appenders.is_empty() {
-        Frame::new(first, first - 1, Vec::new(), appenders.to_vec()).write_to(&mut head);
+    if !progress.is_empty() {
+        let frame = Frame::new(first, first - 1, Vec::new(), progress.appenders.all());
+        let last_message = progress.last_message;
+        Frame {
+            last_message,
+            ..frame
+        }
+        .write_to(&mut head);
     }
     let made = File::create(&part).and_then(|file| {
         file.write_all_at(&head, 0)?;
