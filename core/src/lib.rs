@@ -39,6 +39,7 @@ use std::{
 
 use bootstrap::Peers;
 use mercurio_auth::Verifier;
+use mercurio_net::Rates;
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::{
@@ -187,6 +188,7 @@ pub async fn serve(
         metrics,
         reads: Arc::new(Semaphore::new(settings.transport.reads)),
         snapshots: grpc::Held::new(settings.transport.snapshots),
+        publishers: Rates::new(settings.limits.publishes_per_publisher),
         traces: settings.traces,
         limits: settings.limits,
         transport: settings.transport,

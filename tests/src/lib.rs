@@ -30,6 +30,7 @@
 //! | [`leaks`] | tokens, secrets and bodies that tests made; one in the log of a `mercurio` fails the test |
 //! | [`grpc`] | [`Api`](grpc::Api): the calls with a token; requests to be published; error details |
 //! | [`http`] | requests over a raw socket, read as slowly as the test likes |
+//! | [`frames`] | HTTP/2 frame by frame, as no library would send it |
 //! | [`sse`] | the EventSource parser and one open stream |
 //! | [`subscriber`] | readers over SSE and gRPC that reconnect, resume and write down what they see |
 //! | [`record`] | what was seen, and the comparison entry by entry |
@@ -67,6 +68,7 @@ pub mod certs;
 pub mod clock;
 pub mod curl;
 pub mod engine;
+pub mod frames;
 pub mod front;
 pub mod grpc;
 pub mod http;

@@ -360,6 +360,24 @@ static ROWS: &[Setting] = &[
     Setting::new("streams-max", "N", Kind::number(1, 10_000_000), "Streams open at once")
         .of(LIMITS, SERVERS)
         .default("100000"),
+    Setting::new("streams-per-address", "N", Kind::number(0, 10_000_000), "Browser streams open from one address (IPv6: from a /64), and with 1,024 more its connections; 0: no limit")
+        .of(LIMITS, GATEWAYS)
+        .default("10000"),
+    Setting::new("requests-per-address", "N", Kind::number(0, 1_000_000), "HTTP requests a second from one address (IPv6: from a /64), and ten times as many at once; 0: no limit")
+        .of(LIMITS, GATEWAYS)
+        .default("1000"),
+    Setting::new("requests-per-user", "N", Kind::number(0, 1_000_000), "HTTP requests a second by one user, publishing aside, and ten times as many at once; 0: no limit")
+        .of(LIMITS, GATEWAYS)
+        .default("100"),
+    Setting::new("publishes-per-publisher", "N", Kind::number(0, 10_000_000), "Publishes a second by one publisher, over gRPC and HTTP, and ten times as many at once; one that names several hundred recipients counts as so many; 0: no limit")
+        .of(LIMITS, CORES)
+        .default("5000"),
+    Setting::new("trusted-proxy", "NETWORK", Kind::Network, "A proxy in front of the gateway, as an address or a network as in 10.0.0.0/8, whose X-Forwarded-For or Forwarded says from which address a request comes")
+        .of(LIMITS, GATEWAYS)
+        .repeatable(),
+    Setting::new("read-timeout", "TIME", Kind::duration("100ms", "5m"), "How long an HTTP client may take to send a request's head, or its body, or to take what it is sent; over HTTP/2 three times as long for a head")
+        .of(LIMITS, GATEWAYS)
+        .default("10s"),
     Setting::new("writer-queue", "N", Kind::number(1, 1_000_000), "Requests that may wait for the writer")
         .of(LIMITS, CORES)
         .default("8192"),

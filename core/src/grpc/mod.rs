@@ -11,7 +11,7 @@
 //! | `gateways` | the gateways whose relays are open, and questions to them |
 //! | `snapshots` | copies of what is stored, for backups and for other cores |
 //! | `admin` | what those who run the service ask |
-//! | `auth` | who calls, and what they may |
+//! | `admission`, `auth` | who is let in; who calls, and what they may |
 //! | `access` | the access log |
 //! | `validate`, `page_token` | from proto; all that is wrong is said at once |
 //! | `convert` | to proto |
@@ -19,6 +19,7 @@
 
 mod access;
 mod admin;
+mod admission;
 mod auth;
 mod convert;
 mod ending;
@@ -41,6 +42,7 @@ use std::{
 };
 
 use mercurio_auth::{ClientScopes, Verifier};
+use mercurio_net::Rates;
 use mercurio_trace::Traces;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -78,6 +80,7 @@ pub(crate) struct Context {
     pub verifier: Arc<Verifier>,
     pub clients: ClientScopes,
     pub streams: Streams,
+    pub publishers: Rates<String>,
     pub gateways: Gateways,
     pub about: About,
     pub reads: Arc<Semaphore>,

@@ -30,6 +30,7 @@ use super::{
     Context,
     access::AccessLayer,
     admin::Admin,
+    admission::Admits,
     ends::Ends,
     incoming::{self, Door},
     notifications::Notifications,
@@ -45,6 +46,9 @@ const REQUEST_ID_MAX: usize = 128;
 
 /// Bytes of a call's metadata: a token that is too large is refused as such, not as a broken call.
 const HEAD_MAX: u32 = 32 << 10;
+
+/// Calls that were taken back before they were looked at: more, and the connection is ended.
+const RESETS: usize = 20;
 
 /// Why serving ended, or did not begin.
 #[derive(Debug, Error)]
@@ -142,13 +146,14 @@ async fn router(
         .layer(ServeTraced::new(context.traces.clone(), OURS))
         .timeout(transport.call_timeout)
         .http2_max_header_list_size(HEAD_MAX)
+        .http2_max_pending_accept_reset_streams(Some(RESETS))
         .max_concurrent_streams(transport.calls_per_connection)
         .http2_keepalive_interval(Some(transport.keepalive_interval))
         .http2_keepalive_timeout(Some(transport.keepalive_timeout))
-        .add_service(notifications)
-        .add_service(relays)
-        .add_service(snapshots)
-        .add_service(admin)
+        .add_service(Admits::new(notifications, context))
+        .add_service(Admits::new(relays, context))
+        .add_service(Admits::new(snapshots, context))
+        .add_service(Admits::new(admin, context))
         .add_service(Ends::new(health_service, others_end))
         .add_service(Ends::new(reflection().build_v1()?, others_end))
         .add_service(Ends::new(reflection().build_v1alpha()?, others_end));

@@ -23,7 +23,7 @@ use crate::{
 use super::{
     Context,
     access::Call,
-    auth::{Caller, check_feed},
+    auth::{self, check_feed},
     convert,
     ending::Ending,
     status::Refusal,
@@ -43,7 +43,7 @@ pub(super) async fn open(
     context: &Arc<Context>,
     request: Request<pb::SubscribeRequest>,
 ) -> Result<Messages, Refusal> {
-    let identity = context.identify(Caller::of(&request)).await?;
+    let identity = auth::caller(&request)?.clone();
     let call = Call::of(&request);
     let query = validate::subscribe(request.into_inner(), &context.limits)?;
     check_feed(&identity, &query.recipient)?;
