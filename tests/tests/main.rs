@@ -16,6 +16,7 @@ mod delivery;
 mod demo;
 mod dev;
 mod failover;
+mod formats;
 mod full_disk;
 mod grpcurl;
 mod history;
