@@ -18,6 +18,7 @@ mod delivery;
 mod demo;
 mod dev;
 mod failover;
+mod formats;
 mod full_disk;
 mod grpcurl;
 mod history;

@@ -180,13 +180,107 @@ impl Unreadable {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{fmt::Write as _, sync::Arc};
 
     use mercurio_auth::{Revocation, Revoked};
 
     use crate::entry::{Audience, Published, ReadStateSet, ReadTarget, RecipientId, TokensRevoked};
 
     use super::*;
+
+    /// What the fixtures in `tests/fixtures/log-*` are of: a message of all that there is, and one that
+    /// tells the time.
+    fn recorded() -> [(Option<Appender>, Vec<Entry>); 2] {
+        let recipient = |id| RecipientId::new(id).unwrap();
+        let published = |to, event: &str, topic: &str, expires_at| {
+            let published = Published {
+                at: 1_790_000_000_000,
+                source_id: "billing".into(),
+                event_id: event.into(),
+                topic: topic.into(),
+                data: format!("{event}: naïve 🦀\n"),
+                expires_at,
+            };
+            Entry::Published(to, Arc::new(published))
+        };
+        let both = Audience::Recipients([recipient("ada"), recipient("ünï")].into());
+        let mark = |target, read| {
+            Entry::ReadStateSet(ReadStateSet {
+                at: 1_790_000_000_001,
+                recipient: recipient("ada"),
+                target,
+                read,
+            })
+        };
+        let revoked = |tokens, until| {
+            Entry::TokensRevoked(TokensRevoked {
+                at: 1_790_000_000_001,
+                revocation: Revocation { tokens, until },
+            })
+        };
+        let entries = vec![
+            published(both, "invoice-7", "invoice.paid", Some(4_102_444_800_000)),
+            published(Audience::Everyone, "news", "", None),
+            mark(ReadTarget::Ids(vec![1, 4097, 1 << 52]), true),
+            mark(ReadTarget::UpTo(8193), false),
+            revoked(Revoked::Id("jti-1".into()), Some(4_102_444_800_000)),
+            revoked(
+                Revoked::User {
+                    user: "ada".into(),
+                    issued_before: 1_790_000_000_000,
+                },
+                None,
+            ),
+        ];
+        let appender = Appender {
+            id: u64::MAX - 1,
+            number: 42,
+        };
+        [(Some(appender), entries), (None, Vec::new())]
+    }
+
+    fn recorded_of() -> Origin {
+        Origin {
+            log: LogId {
+                id: Uuid::from_u128(0x0198_0000_0000_7000_8000_0000_0000_0001),
+                base: 7,
+            },
+            retention: Some(Retention {
+                max_age: Duration::from_millis(7_776_000_001),
+                max_per_recipient: 9_999,
+            }),
+        }
+    }
+
+    /// Prints the fixture of this version's format: `tests/fixtures/README.md`.
+    #[test]
+    #[ignore = "makes a fixture, before a release: tests/fixtures/README.md"]
+    fn make_the_fixture() {
+        for (appender, entries) in recorded() {
+            let body = Message::body(&recorded_of(), &entries);
+            let bytes = Message::stamped(&body, 1_790_000_000_002, appender);
+            let mut line = String::new();
+            for byte in bytes {
+                write!(line, "{byte:02x}").unwrap();
+            }
+            println!("{line}");
+        }
+    }
+
+    #[test]
+    fn messages_of_every_released_format_are_read() {
+        for written in [include_str!("../../../tests/fixtures/log-1/messages")] {
+            assert_eq!(written.lines().count(), recorded().len());
+            for (line, (appender, entries)) in written.lines().zip(recorded()) {
+                let digit = |at| u8::from_str_radix(&line[at..at + 2], 16).unwrap();
+                let bytes: Vec<u8> = (0..line.len()).step_by(2).map(digit).collect();
+                let message = Message::decode(&bytes).unwrap();
+                assert_eq!(message.origin, recorded_of());
+                assert_eq!(message.at, 1_790_000_000_002);
+                assert_eq!((message.appender, message.entries), (appender, entries));
+            }
+        }
+    }
 
     fn origin(base: u64) -> Origin {
         Origin {
