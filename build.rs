@@ -5,7 +5,8 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use protox::prost::Message as _;
 
-const FILES: [&str; 3] = [
+const FILES: [&str; 4] = [
+    "mercurio/v1/admin.proto",
     "mercurio/v1/notifications.proto",
     "mercurio/v1/relay.proto",
     "mercurio/v1/snapshot.proto",

@@ -62,6 +62,12 @@ export default [
   },
   {
     files: ['**/*.test.js'],
-    languageOptions: { globals: { Buffer: 'readonly', performance: 'readonly' } },
+    languageOptions: {
+      globals: {
+        performance: 'readonly',
+        ReadableStream: 'readonly',
+        setImmediate: 'readonly',
+      },
+    },
   },
 ]

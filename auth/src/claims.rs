@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Map, Value};
 
 use crate::error::{ClaimError, ClaimProblem, TokenError};
-use crate::identity::{Identity, check_user};
+use crate::identity::{Grant, Identity, check_user};
 use crate::rules::ClaimRules;
 
 /// The last second of the year 9999. No date is later: the type for moments ends somewhere, and a
@@ -38,8 +38,19 @@ impl Claims {
         let user = self.user(rules)?;
         let scopes = self.scopes()?;
         let mut identity = Identity::new(user, &scopes, expires_at);
+        identity.grant = Some(self.grant());
         identity.publish |= rules.publishers.contains(&identity.user);
         Ok(identity)
+    }
+
+    /// What it can be revoked by. A claim that is not as it should be is as one that is not there.
+    fn grant(&self) -> Grant {
+        let since = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).ok();
+        let issued_at = self.date("iat").ok().flatten().and_then(since);
+        Grant {
+            id: self.0.get("jti").and_then(Value::as_str).map(Into::into),
+            issued_at: issued_at.and_then(|since| u64::try_from(since.as_millis()).ok()),
+        }
     }
 
     /// The moment from which the token is refused.

@@ -30,6 +30,9 @@ pub enum TokenError {
     /// `exp` has passed.
     #[error("the token has expired")]
     Expired,
+    /// It was revoked, by its `jti` or with others of its user's.
+    #[error("the token has been revoked")]
+    Revoked,
     /// `nbf` lies ahead.
     #[error("the token is not valid yet")]
     NotYetValid,
@@ -45,12 +48,13 @@ pub enum TokenError {
 }
 
 impl TokenError {
-    /// The stable code: `TOKEN_MISSING`, `TOKEN_EXPIRED` or `TOKEN_INVALID`.
+    /// The stable code: `TOKEN_MISSING`, `TOKEN_EXPIRED`, `TOKEN_REVOKED` or `TOKEN_INVALID`.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
             Self::Missing => "TOKEN_MISSING",
             Self::Expired => "TOKEN_EXPIRED",
+            Self::Revoked => "TOKEN_REVOKED",
             _ => "TOKEN_INVALID",
         }
     }

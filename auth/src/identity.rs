@@ -10,7 +10,8 @@ pub const SCOPE_PUBLISH: &str = "notifications:publish";
 /// The scope to act for any recipient, as services and the gateway itself do.
 pub const SCOPE_ANY: &str = "notifications:any";
 
-/// The scope to copy everything that is stored: backups, and cores that start from another one.
+/// The scope of those who run the service: to revoke tokens, and to copy everything that is stored,
+/// for backups and for cores that start from another one.
 pub const SCOPE_ADMIN: &str = "notifications:admin";
 
 /// Every scope there is.
@@ -29,9 +30,20 @@ pub struct Identity {
     /// From this moment on the token is refused, and a stream it opened ends: `exp`, plus the
     /// leeway where one is configured. `None`: it never expires.
     pub expires_at: Option<SystemTime>,
+    /// What the token can be revoked by. `None`: it was a certificate.
+    pub grant: Option<Grant>,
     pub(crate) publish: bool,
     pub(crate) any: bool,
     pub(crate) admin: bool,
+}
+
+/// What a token can be revoked by, beside its user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grant {
+    /// Its `jti`, where that is text.
+    pub id: Option<Box<str>>,
+    /// Its `iat` in milliseconds since the Unix epoch, where that is a date.
+    pub issued_at: Option<u64>,
 }
 
 impl Identity {
@@ -39,6 +51,7 @@ impl Identity {
         Self {
             user,
             expires_at,
+            grant: None,
             publish: scopes.contains(&SCOPE_PUBLISH),
             any: scopes.contains(&SCOPE_ANY),
             admin: scopes.contains(&SCOPE_ADMIN),
@@ -57,7 +70,7 @@ impl Identity {
         self.any || self.user == user
     }
 
-    /// Whether they may copy everything that is stored.
+    /// Whether they run the service: whether they may revoke tokens, and copy all that is stored.
     #[must_use]
     pub fn may_administer(&self) -> bool {
         self.admin
@@ -71,7 +84,13 @@ impl Identity {
     }
 }
 
-/// Whether `user` can be a user's id.
+/// Whether `user` can be a user's id: 1..=[`MAX_USER_BYTES`] bytes without control characters.
+#[must_use]
+pub fn is_user(user: &str) -> bool {
+    check_user(user).is_ok()
+}
+
+/// What keeps `user` from being a user's id.
 pub(crate) fn check_user(user: &str) -> Result<(), ClaimProblem> {
     if user.is_empty() {
         Err(ClaimProblem::Empty)

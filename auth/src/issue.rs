@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Header;
 use serde_json::{Map, Value};
 
@@ -66,6 +68,7 @@ impl Issuer {
                 claims.insert(claim.to_owned(), Value::String(value.clone()));
             }
         }
+        claims.insert("jti".to_owned(), token_id()?.into());
         claims.insert("iat".to_owned(), iat.into());
         claims.insert("exp".to_owned(), exp.into());
 
@@ -77,6 +80,13 @@ impl Issuer {
         }
         Ok(token)
     }
+}
+
+/// A name of its own for each token, by which it can be revoked: 128 random bits.
+fn token_id() -> Result<String, KeyError> {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|error| KeyError::Sign(error.to_string()))?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
 /// `iat` and `exp` in seconds since 1970; `exp` rounded up, so that the token lives its `ttl`.

@@ -31,6 +31,7 @@
 //! - **It has a user**: the configured claim, text or an integer, [`MAX_USER_BYTES`] at most.
 //! - **It ends**: `exp` is required unless [`ClaimRules::allow_missing_exp`], and
 //!   [`Identity::expires_at`] is the moment from which it is refused, so a stream can end there.
+//! - **It is not revoked**, where a [`Verifier`] is told which are: by `jti`, or a user's by `iat`.
 //! - `nbf` is kept to where it is present; `iss` and `aud` are checked where they are configured.
 //!
 //! # Where to look
@@ -41,6 +42,7 @@
 //! | `claims.rs` | from claims to an identity; dates, which are the delicate part |
 //! | `rules.rs`, `identity.rs` | what is expected of claims, and what comes out |
 //! | `keys.rs`, `pem.rs`, `jwks.rs` | keys from secrets, PEM and sets, checked when they are loaded |
+//! | `revoked.rs` | which tokens are revoked |
 //! | `clients.rs` | scopes of those who show a certificate instead |
 //! | `issue.rs`, `service.rs` | tokens of our own: `mercurio token`, and the gateway's and cores' for a core |
 //! | `error.rs`, `secret.rs` | errors with their codes; bytes that don't print |
@@ -57,6 +59,7 @@ mod issue;
 mod jwks;
 mod keys;
 mod pem;
+mod revoked;
 mod rules;
 mod secret;
 mod service;
@@ -64,10 +67,13 @@ mod verify;
 
 pub use clients::{ClientScopeError, ClientScopes};
 pub use error::{ClaimError, ClaimProblem, KeyError, RulesError, TokenError};
-pub use identity::{Identity, MAX_USER_BYTES, SCOPE_ADMIN, SCOPE_ANY, SCOPE_PUBLISH, SCOPES};
+pub use identity::{
+    Grant, Identity, MAX_USER_BYTES, SCOPE_ADMIN, SCOPE_ANY, SCOPE_PUBLISH, SCOPES, is_user,
+};
 pub use issue::Issuer;
 pub use jwks::{KeySet, MAX_SET_KEYS};
 pub use keys::{SigningKey, VerifyingKey, WEAK_SECRET_BYTES};
+pub use revoked::{MAX_TOKEN_ID_BYTES, Revocation, RevocationSet, Revocations, Revoked};
 pub use rules::ClaimRules;
 pub use secret::SecretBytes;
 pub use service::{PEER_USER, SERVICE_TTL, SERVICE_USER, ServiceTokens};

@@ -82,6 +82,13 @@ impl ServiceTokens {
         self.token_at(SystemTime::now())
     }
 
+    /// The one in use is refused, though it is fresh: the next call makes another one.
+    pub fn forget(&self) {
+        if let Source::Issued { current, .. } = &*self.0 {
+            *current.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+
     /// [`ServiceTokens::token`] at a moment of the caller's.
     ///
     /// # Errors

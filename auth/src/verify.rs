@@ -16,6 +16,7 @@ use crate::error::TokenError;
 use crate::identity::Identity;
 use crate::jwks::KeySet;
 use crate::keys::VerifyingKey;
+use crate::revoked::Revocations;
 use crate::rules::ClaimRules;
 
 /// The most bytes a token has. Longer ones are refused before anything looks into them.
@@ -26,6 +27,7 @@ pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 pub struct Verifier {
     keys: Vec<VerifyingKey>,
     sources: Vec<Arc<dyn KeySource>>,
+    revocations: Option<Arc<dyn Revocations>>,
     rules: ClaimRules,
 }
 
@@ -57,6 +59,7 @@ impl Verifier {
         Self {
             keys,
             sources: Vec::new(),
+            revocations: None,
             rules,
         }
     }
@@ -66,6 +69,19 @@ impl Verifier {
     pub fn with_sources(mut self, sources: Vec<Arc<dyn KeySource>>) -> Self {
         self.sources = sources;
         self
+    }
+
+    /// Refuses tokens that are revoked.
+    #[must_use]
+    pub fn with_revocations(mut self, revocations: Arc<dyn Revocations>) -> Self {
+        self.revocations = Some(revocations);
+        self
+    }
+
+    /// Whether tokens are accepted that never expire.
+    #[must_use]
+    pub fn allows_missing_exp(&self) -> bool {
+        self.rules.allow_missing_exp
     }
 
     /// [`Verifier::verify`]; a token that names a key which is not known is verified once more
@@ -109,7 +125,12 @@ impl Verifier {
         let algorithm = header.alg.parse().map_err(|_| TokenError::Algorithm)?;
         self.check_signature(&token, algorithm, header.kid.as_deref())?;
         // Only from here on is anything in the token true.
-        Claims::parse(&decode(token.claims)?)?.identity(&self.rules, now)
+        let identity = Claims::parse(&decode(token.claims)?)?.identity(&self.rules, now)?;
+        let revocations = self.revocations.as_ref();
+        if revocations.is_some_and(|revoked| revoked.is_revoked(&identity)) {
+            return Err(TokenError::Revoked);
+        }
+        Ok(identity)
     }
 
     fn check_signature(

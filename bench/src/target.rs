@@ -229,11 +229,21 @@ fn mercurio(home: &Path, command: &str) -> Command {
         mercurio.env_remove(name);
     }
     mercurio.current_dir(home);
+    // All load comes from one address, and of one publisher.
+    for limit in [
+        "REQUESTS_PER_ADDRESS",
+        "STREAMS_PER_ADDRESS",
+        "PUBLISHES_PER_PUBLISHER",
+    ] {
+        mercurio.env(format!("MERCURIO_{limit}"), "0");
+    }
     mercurio
         .arg(command)
         .arg("--jwt-secret-file")
         .arg(home.join(KEY));
     mercurio.args(["--admin-addr", "127.0.0.1:0", "--log-level", "info"]);
+    // As nginx's is off.
+    mercurio.arg("--access-log=false");
     mercurio
 }
 

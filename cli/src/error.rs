@@ -6,14 +6,17 @@ use thiserror::Error;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::settings::Problems;
+use crate::settings::{Problem, Problems};
 
 /// Why a command ended without having done what it should.
 #[derive(Debug, Error)]
 pub enum Failure {
-    /// Settings or arguments are wrong. Exit code 2.
+    /// Arguments, or a setting, are wrong. Exit code 2.
     #[error("{0}")]
     Usage(String),
+    /// Settings are wrong: all that is. Exit code 2.
+    #[error("{0}")]
+    Settings(Problems),
     /// The core refused or could not be reached. Exit codes 2 to 5, by its status.
     #[error("{}", explained(.0))]
     Refused(Box<Status>),
@@ -37,10 +40,29 @@ impl Failure {
         Self::Failed(error.to_string())
     }
 
+    /// What is wrong with the settings is added to `problems`.
+    ///
+    /// # Errors
+    /// It is nothing that a setting could mend.
+    pub fn note(self, problems: &mut Vec<Problem>) -> Result<(), Self> {
+        let mut add = |problem| {
+            // One that two settings share is said once.
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        };
+        match self {
+            Self::Usage(problem) => add(Problem::new(problem)),
+            Self::Settings(Problems(found)) => found.into_iter().for_each(add),
+            failure => return Err(failure),
+        }
+        Ok(())
+    }
+
     /// The code to exit with.
     pub fn exit_code(&self) -> ExitCode {
         let code = match self {
-            Self::Usage(_) => 2,
+            Self::Usage(_) | Self::Settings(_) => 2,
             Self::Failed(_) => 1,
             Self::Refused(status) => match status.code() {
                 Code::InvalidArgument => 2,
@@ -56,7 +78,7 @@ impl Failure {
 
 impl From<Problems> for Failure {
     fn from(problems: Problems) -> Self {
-        Self::Usage(problems.to_string())
+        Self::Settings(problems)
     }
 }
 

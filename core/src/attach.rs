@@ -9,7 +9,7 @@ use crate::{
     bootstrap::{Peers, fetch_snapshot},
     clock,
     entry::Millis,
-    log::{self, Embedded, Log, LogError, LogId, LogKind, LogSettings, LogState, LogStatus},
+    log::{self, Embedded, Joined, Log, LogError, LogId, LogKind, LogState, LogStatus},
     metrics::Metrics,
     settings::CoreSettings,
     store::Store,
@@ -69,7 +69,7 @@ fn shared(
         )?;
     }
     let new = bound_to.is_none().then(|| LogId::new(0));
-    let connected = match runtime.block_on(connect(&settings.log, new)) {
+    let connected = match runtime.block_on(connect(settings, new)) {
         Ok(broker) => Some(broker),
         Err(error @ LogError::Refused(_)) => return Err(error.into()),
         Err(error) if bound_to.is_none() => return Err(error.into()),
@@ -79,7 +79,7 @@ fn shared(
         }
     };
     let id = match (&connected, bound_to) {
-        (Some(broker), _) => broker.log(),
+        (Some(broker), _) => broker.origin().log,
         (None, Some(bound_to)) => bound_to,
         // Returned above.
         (None, None) => return Err(LogError::Away("not connected".into()).into()),
@@ -104,16 +104,17 @@ fn shared(
     let state = LogState {
         applied,
         sequence,
+        at: store.log_time(),
         ..LogState::default()
     };
     let status = LogStatus::new(state, Some(id), metrics.clone());
-    let log = log::open(
-        settings.log.clone(),
-        id,
-        connected,
-        status.clone(),
-        &runtime,
-    );
+    let joined = Joined {
+        settings: settings.log.clone(),
+        retention: settings.retention,
+        log: id,
+        progress: store.progress(),
+    };
+    let log = log::open(joined, connected, status.clone(), &runtime);
     let attached = Attached {
         log: Box::new(log),
         id: Some(id),
@@ -125,12 +126,13 @@ fn shared(
 
 /// A new core waits for its log as long as a write would: they may be starting together.
 async fn connect(
-    settings: &LogSettings,
+    settings: &CoreSettings,
     new: Option<LogId>,
 ) -> Result<Box<dyn log::Broker>, LogError> {
-    let deadline = Instant::now() + settings.wait;
+    let CoreSettings { log, retention, .. } = settings;
+    let deadline = Instant::now() + log.wait;
     loop {
-        match log::connect_once(settings, new).await {
+        match log::connect_once(log, *retention, new).await {
             Err(error @ LogError::Away(_)) if new.is_some() && Instant::now() < deadline => {
                 tracing::info!(%error, "waiting for the log");
                 tokio::time::sleep(Duration::from_millis(500)).await;
@@ -156,9 +158,9 @@ async fn fill(settings: &CoreSettings, id: &LogId, peers: Option<&Peers>) -> Res
     Ok(())
 }
 
-/// Makes a new shared log of a data directory that has its own: its sequences go on behind what is
-/// stored, which stays as it is. Asked again after it was cut short, it goes on. Gives the log and
-/// the last entry that was stored before it.
+/// Makes a new shared log of a data directory, which has its own or is of another shared one: its
+/// sequences go on behind what is stored, which stays as it is. Asked again after it was cut short,
+/// it goes on. Gives the log and the last entry that was stored before it.
 ///
 /// # Errors
 /// The directory can't be opened, or is another log's; the log can't be made, or is there already.
@@ -171,21 +173,23 @@ pub async fn migrate(settings: CoreSettings) -> Result<LogId, OpenError> {
         ..
     } = settings;
     let dir = data_dir.clone();
-    let id = tokio::task::spawn_blocking(move || Store::hand_over(&dir, store, retention));
-    let id = id.await.map_err(std::io::Error::other)??;
-    let made = log::connect_once(&log, Some(id)).await?.log();
-    if made != id {
+    let next = tokio::task::spawn_blocking(move || Store::next_log(&dir, store, retention));
+    let next = next.await.map_err(std::io::Error::other)??;
+    let broker = log::connect_once(&log, retention, Some(next)).await?;
+    let made = broker.origin().log;
+    if !Store::hand_over(&data_dir, &made, retention)? {
         return Err(LogError::Refused(format!(
             "there is a log `{}` already, {}: choose another `--log-name`, and ask again",
             log.name, made.id
         ))
         .into());
     }
-    Ok(id)
+    Ok(made)
 }
 
 /// The time by which retention goes. What it drops decides whether something was published before,
-/// so cores that share a log go by the log's own time, and none runs ahead of what it has applied.
+/// so cores that share a log go by the log's own time, by which that is decided, and none runs ahead of
+/// what it has applied.
 pub(crate) fn retention_clock(attached: &Attached) -> impl Fn() -> Millis + Send + 'static {
     let shared = attached.id.map(|_| attached.status.clone());
     move || match &shared {

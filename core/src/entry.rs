@@ -5,6 +5,8 @@
 
 use std::{fmt, sync::Arc};
 
+use mercurio_auth::{Revocation, Revoked};
+
 /// An entry's place in the log: from 1, strictly increasing, never reused. 0 is "before all".
 pub type Sequence = u64;
 
@@ -55,24 +57,76 @@ pub enum Entry {
     Published(Audience, Arc<Published>),
     /// A recipient's notifications marked read or unread.
     ReadStateSet(ReadStateSet),
+    /// Tokens that are no longer good.
+    TokensRevoked(TokensRevoked),
+    /// Notifications that are to be gone.
+    Deleted(Deleted),
 }
 
 impl Entry {
-    /// Bytes that it is reckoned at, on its way to the log.
+    /// When it was made, or, once it is applied, when the log has it.
+    #[must_use]
+    pub fn at(&self) -> Millis {
+        match self {
+            Self::Published(_, published) => published.at,
+            Self::ReadStateSet(set) => set.at,
+            Self::TokensRevoked(entry) => entry.at,
+            Self::Deleted(entry) => entry.at,
+        }
+    }
+
+    /// The same with another time; what it lives for stays.
+    #[must_use]
+    pub fn timed(mut self, at: Millis) -> Self {
+        if self.at() != at {
+            match &mut self {
+                Self::Published(_, published) => {
+                    let published = Arc::make_mut(published);
+                    let made_at = std::mem::replace(&mut published.at, at);
+                    let later = |end: Millis| at.saturating_add(end.saturating_sub(made_at));
+                    published.expires_at = published.expires_at.map(later);
+                }
+                Self::ReadStateSet(set) => set.at = at,
+                Self::TokensRevoked(entry) => entry.at = at,
+                Self::Deleted(entry) => entry.at = at,
+            }
+        }
+        self
+    }
+
+    /// Bytes that it takes on its way to the log, at most.
     #[must_use]
     pub fn weight(&self) -> usize {
-        // What its ids and its times take.
-        const FIXED: usize = 256;
+        // Its times, and what tells its parts apart.
+        const FIXED: usize = 96;
         FIXED
             + match self {
-                Self::Published(Audience::Everyone, published) => published.data.len(),
-                Self::Published(Audience::Recipients(recipients), published) => {
-                    let ids = recipients.iter().map(|id| id.as_str().len() + 4);
-                    published.data.len() + ids.sum::<usize>()
+                Self::Published(audience, published) => {
+                    let ids = match audience {
+                        Audience::Everyone => 0,
+                        Audience::Recipients(ids) => {
+                            ids.iter().map(|id| id.as_str().len() + 3).sum()
+                        }
+                    };
+                    let names = published.source_id.len() + published.event_id.len();
+                    ids + names + published.topic.len() + published.data.len()
                 }
-                Self::ReadStateSet(set) => match &set.target {
-                    ReadTarget::Ids(ids) => ids.len() * 8,
-                    ReadTarget::UpTo(_) => 0,
+                Self::ReadStateSet(set) => {
+                    let ids = match &set.target {
+                        ReadTarget::Ids(ids) => ids.len() * 10,
+                        ReadTarget::UpTo(_) => 0,
+                    };
+                    ids + set.recipient.as_str().len()
+                }
+                Self::TokensRevoked(entry) => match &entry.revocation.tokens {
+                    Revoked::Id(name) | Revoked::User { user: name, .. } => name.len(),
+                },
+                Self::Deleted(Deleted { deletion, .. }) => match deletion {
+                    Deletion::Notifications { owners, ids } => {
+                        let names = owners.names();
+                        ids.len() * 10 + names.map(|name| name.len() + 3).sum::<usize>()
+                    }
+                    Deletion::Everything { of } => of.as_str().len(),
                 },
             }
     }
@@ -106,6 +160,67 @@ pub struct ReadStateSet {
     pub target: ReadTarget,
     /// Read or unread.
     pub read: bool,
+}
+
+/// A request to refuse tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokensRevoked {
+    /// When it was asked for.
+    pub at: Millis,
+    /// Which, and for how long.
+    pub revocation: Revocation,
+}
+
+/// A request to delete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deleted {
+    /// When it was asked for.
+    pub at: Millis,
+    /// What is to be gone.
+    pub deletion: Deletion,
+}
+
+/// What is deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// Notifications, from the views of these; of everyone: what went to everyone, for all.
+    Notifications {
+        /// Whose views.
+        owners: Audience,
+        /// Which; what is not theirs is passed over.
+        ids: Vec<Sequence>,
+    },
+    /// All of a user up to the entry itself: notifications, marks, and the idempotency keys of what
+    /// only they got. What went to everyone until then is not theirs any more, either.
+    Everything {
+        /// Who is forgotten.
+        of: RecipientId,
+    },
+}
+
+impl Audience {
+    /// The names under which it is stored: everyone's is empty.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        let (named, everyone): (&[RecipientId], _) = match self {
+            Self::Recipients(named) => (named, None),
+            Self::Everyone => (&[], Some("")),
+        };
+        named.iter().map(RecipientId::as_str).chain(everyone)
+    }
+}
+
+/// What became of a deletion: what every open stream of those learns whom it concerns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeletedChange {
+    /// The notifications that are gone, ascending; empty where `up_to` says it.
+    pub ids: Vec<Sequence>,
+    /// Greater than 0: all up to this id.
+    pub up_to: Sequence,
+    /// The number of unread notifications right after this change; `None`: of everyone's
+    /// notifications it is each reader's own.
+    pub unread_count: Option<u64>,
+    /// When.
+    pub at: Millis,
 }
 
 /// Which notifications a mark means. Those that are not the recipient's are passed over.
@@ -150,6 +265,11 @@ pub enum Change {
     Published(Arc<Published>),
     /// Notifications were marked.
     ReadState(Arc<ReadStateChange>),
+    /// Notifications are gone.
+    Deleted(Arc<DeletedChange>),
+    /// Tokens were revoked: nobody's feed, so its audience is empty. Whoever verifies tokens learns
+    /// of it.
+    Revoked(Revocation),
 }
 
 /// A notification as one recipient sees it.
@@ -172,4 +292,6 @@ pub enum FeedChange {
     Notification(Notification),
     /// Notifications were marked.
     ReadState(Arc<ReadStateChange>),
+    /// Notifications are gone.
+    Deleted(Arc<DeletedChange>),
 }

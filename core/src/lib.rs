@@ -24,16 +24,22 @@ mod grpc;
 pub mod hub;
 pub mod log;
 pub mod metrics;
+mod scrape;
 pub mod settings;
 pub mod store;
 pub mod sweeper;
 pub mod topic;
 pub mod writer;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bootstrap::Peers;
 use mercurio_auth::Verifier;
+use mercurio_net::Rates;
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::{
@@ -51,6 +57,7 @@ pub use writer::WriterSettings;
 
 use hub::Hub;
 use metrics::Metrics;
+use scrape::Scrape;
 use store::Store;
 use sweeper::Sweeper;
 use writer::{Writer, WriterHandle};
@@ -129,6 +136,10 @@ impl Core {
             settings.store.sweep_interval,
             now,
         )?;
+        registry.register_collector(Box::new(Scrape {
+            disk: store.disk().clone(),
+            waiting: writer.waiting(),
+        }));
         let running = Running {
             sweeper,
             writer: handle,
@@ -167,6 +178,7 @@ pub async fn serve(
         running,
     } = core;
     let grace = settings.shutdown_grace;
+    let verifier = Verifier::clone(&verifier).with_revocations(store.revocations());
     let mut door = door.into();
     let context = Arc::new(grpc::Context {
         store,
@@ -176,17 +188,26 @@ pub async fn serve(
         metrics,
         reads: Arc::new(Semaphore::new(settings.transport.reads)),
         snapshots: grpc::Held::new(settings.transport.snapshots),
+        publishers: Rates::new(settings.limits.publishes_per_publisher),
+        traces: settings.traces,
         limits: settings.limits,
         transport: settings.transport,
-        verifier,
+        verifier: Arc::new(verifier),
         clients: std::mem::take(&mut door.clients),
         streams: grpc::Streams::default(),
+        gateways: grpc::Gateways::default(),
+        about: grpc::About {
+            role: settings.role,
+            started_at: SystemTime::now(),
+            log: settings.log.kind,
+        },
         shutdown,
+        patience: grace / 2,
         warned: Default::default(),
     });
     let held = Arc::downgrade(&context);
     let snapshots = context.snapshots.clone();
-    let served = grpc::serve(context, door, grace / 2).await;
+    let served = grpc::serve(context, door).await;
     snapshots.clear();
     let deadline = Instant::now() + grace / 2;
     running.stop(deadline).await;

@@ -14,7 +14,7 @@ use prometheus_client::{
 };
 
 /// Every name begins with it.
-const PREFIX: &str = "mercurio_core";
+pub(crate) const PREFIX: &str = "mercurio_core";
 
 /// The core's counters. The doc of each is its name behind `mercurio_core_`.
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub struct Metrics {
     pub relay_recipients: Gauge,
     /// `connections_open`
     pub connections: Gauge,
+    /// `publish_seconds`
+    pub publish_seconds: Histogram,
     /// `writer_batch_requests`
     pub batch_size: Histogram,
     /// `writer_commit_seconds`
@@ -94,6 +96,7 @@ impl Default for Metrics {
             relays: Gauge::default(),
             relay_recipients: Gauge::default(),
             connections: Gauge::default(),
+            publish_seconds: Histogram::new(exponential_buckets(0.000_5, 2.0, 16)),
             batch_size: Histogram::new(exponential_buckets(1.0, 2.0, 12)),
             sync_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 15)),
             store_bytes: Gauge::default(),
@@ -159,6 +162,12 @@ impl Metrics {
             "connections_open",
             "Open connections",
             self.connections.clone(),
+        );
+        r.register_with_unit(
+            "publish",
+            "Time until a publish was answered, from when it was found in order",
+            Unit::Seconds,
+            self.publish_seconds.clone(),
         );
         r.register(
             "writer_batch_requests",

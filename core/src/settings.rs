@@ -3,6 +3,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use mercurio_trace::Traces;
+
 use crate::{
     entry::RECIPIENT_ID_MAX,
     log::LogSettings,
@@ -14,6 +16,8 @@ use crate::{
 /// All settings of a core.
 #[derive(Clone, Debug)]
 pub struct CoreSettings {
+    /// What the process is called in its status. Default `core`.
+    pub role: &'static str,
     /// Where everything is stored; made where it is not there. Default `data`.
     pub data_dir: PathBuf,
     /// What a request may hold, and a user may open.
@@ -33,11 +37,14 @@ pub struct CoreSettings {
     /// How long a shutdown takes at most, the flush not included: half of it passes before a
     /// connection whose client doesn't read is cut. Default 10 s.
     pub shutdown_grace: Duration,
+    /// Where calls' spans are made. Default: none are.
+    pub traces: Traces,
 }
 
 impl Default for CoreSettings {
     fn default() -> Self {
         Self {
+            role: "core",
             data_dir: PathBuf::from("data"),
             limits: Limits::default(),
             retention: Retention::default(),
@@ -47,6 +54,7 @@ impl Default for CoreSettings {
             hub: HubSettings::default(),
             transport: Transport::default(),
             shutdown_grace: Duration::from_secs(10),
+            traces: Traces::default(),
         }
     }
 }
@@ -86,6 +94,12 @@ pub struct Limits {
     pub streams_per_user: usize,
     /// Streams open at once, of all users and kinds. Default 100,000.
     pub streams: usize,
+    /// Publishes a second of one publisher's, and ten times as many at once; one to many recipients
+    /// counts as one for each hundred. 0: no limit. Default 5,000.
+    pub publishes_per_publisher: u32,
+    /// How long a revocation is kept where who revokes doesn't say when the tokens expire: as long
+    /// as tokens live, at least. Default 90 days.
+    pub revocation_age: Duration,
 }
 
 impl Default for Limits {
@@ -106,6 +120,8 @@ impl Default for Limits {
             relays: 256,
             streams_per_user: 64,
             streams: 100_000,
+            publishes_per_publisher: 5_000,
+            revocation_age: Duration::from_secs(90 * 24 * 3600),
         }
     }
 }

@@ -1,16 +1,13 @@
 //! Who is asking: tokens at the edge, from the Authorization header, a cookie or the query.
 
-use std::time::SystemTime;
-
 use axum::{
     extract::{FromRequestParts, Path},
     http::request::Parts,
 };
 use http::{HeaderMap, Method, StatusCode, header};
-use mercurio_auth::{Identity, TokenError};
-use tokio::time::Instant;
+use mercurio_auth::{Identity, Revocations as _, TokenError, is_user};
 
-use crate::{Context, error::ApiError, query::Query};
+use crate::{Context, access::User, error::ApiError, lease::Token, query::Query};
 
 /// A caller whose token was verified.
 pub(crate) struct Caller {
@@ -29,10 +26,18 @@ impl Caller {
         &self.identity.user
     }
 
-    /// When the token expires.
-    pub fn until(&self) -> Option<Instant> {
-        let left = self.identity.remaining(SystemTime::now());
-        left.map(|left| Instant::now() + left)
+    /// As far as it holds a stream open.
+    pub fn token(&self) -> Token<'_> {
+        Token::of(&self.identity)
+    }
+
+    /// Whether the token is still good. It was when the request came, but it may have been revoked
+    /// since, before what it opened was there to be ended.
+    pub fn check_not_revoked(&self, context: &Context) -> Result<(), ApiError> {
+        match context.revocations.set().is_revoked(&self.identity) {
+            true => Err(refused(&TokenError::Revoked)),
+            false => Ok(()),
+        }
     }
 
     pub fn check_may_publish(&self) -> Result<(), ApiError> {
@@ -54,6 +59,11 @@ impl Caller {
         } else {
             id.to_owned()
         };
+        // Before anything is asked of a core: one that is none would end the relay for everyone.
+        if !is_user(&id) {
+            let allowed = "a user's id, 1..=128 bytes without control characters, or me";
+            return Err(ApiError::field("clientID", &id, allowed));
+        }
         if self.identity.may_act_for(&id) {
             return Ok(Client { id, caller: self });
         }
@@ -89,12 +99,19 @@ impl FromRequestParts<std::sync::Arc<Context>> for Caller {
                 }
             },
         };
-        let identity = context
-            .verifier
-            .verify_newest(&token)
-            .await
-            .map_err(|error| refused(&error))?;
-        Ok(Self { identity })
+        let verified = context.verifier.verify_newest(&token).await;
+        let caller = Self {
+            identity: verified.map_err(|error| refused(&error))?,
+        };
+        User::note(&parts.extensions, &caller.identity.user);
+        // Which tokens are revoked, a core has to have said once.
+        if !context.revocations.is_told() {
+            if !context.revocations.told(settings.open_timeout).await {
+                return Err(ApiError::core_away());
+            }
+            caller.check_not_revoked(context)?;
+        }
+        Ok(caller)
     }
 }
 
@@ -106,6 +123,7 @@ impl FromRequestParts<std::sync::Arc<Context>> for Client {
         context: &std::sync::Arc<Context>,
     ) -> Result<Self, ApiError> {
         let caller = Caller::from_request_parts(parts, context).await?;
+        context.charge(&caller.identity.user)?;
         let Path(path) = Path::<Vec<(String, String)>>::from_request_parts(parts, context)
             .await
             .map_err(|_| ApiError::field("clientID", "?", "a user's id in UTF-8"))?;

@@ -7,7 +7,7 @@
 //! While a page is read the call to the core is drained whether or not the stream's client reads:
 //! no client can hold one up. What is read is bounded, and so is the number of those who read.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use mercurio_proto::v1::{SubscribeRequest, SubscribeResponse, subscribe_response};
 use tokio::{
@@ -18,6 +18,7 @@ use tonic::{Status, Streaming};
 
 use crate::{
     Context,
+    abuse::OfSource,
     core::is_passing,
     cores::Stay,
     error::ApiError,
@@ -36,6 +37,9 @@ pub(crate) struct Reader {
     pub place: Open,
     pub topics: Vec<String>,
     pub request_id: Box<str>,
+    pub remote: Option<SocketAddr>,
+    /// Counted for its address.
+    pub _of_source: Option<OfSource>,
 }
 
 /// Part of a feed.

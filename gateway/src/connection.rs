@@ -9,6 +9,7 @@ use std::{
     convert::Infallible,
     fmt::Write as _,
     future::{Future, poll_fn},
+    net::{IpAddr, SocketAddr},
     pin::pin,
     sync::Arc,
     task::Poll,
@@ -32,17 +33,20 @@ use tower::ServiceExt;
 
 use crate::{
     Context,
+    abuse::OfSource,
+    access::Remote,
     delivery::Delivery,
     demo::FromThisMachine,
     feed::{Feed, Handover},
     h2,
     mailbox::End,
+    metrics::Limit,
     patience::Patient,
     socket::Socket,
 };
 
 /// Connections beyond the streams: short calls, and the next stream of who reconnects.
-const SPARE_CONNECTIONS: usize = 1024;
+pub(crate) const SPARE_CONNECTIONS: usize = 1024;
 /// Bytes of a request's head: a token of 8 KiB fits twice.
 pub(crate) const HEAD_MAX: usize = 24 << 10;
 
@@ -68,9 +72,23 @@ pub(crate) async fn accept(context: &Arc<Context>, listener: TcpListener, router
             next = next => next,
         };
         match (permit, accepted) {
-            (Ok(permit), Ok((socket, _))) => {
-                let connection = serve(open.clone(), socket, permit);
-                open.tasks.spawn(connection);
+            (Ok(permit), Ok((socket, remote))) => {
+                let Ok(of_source) = admit(context, remote.ip()) else {
+                    // Before TLS there is no word for why.
+                    context.metrics.limited(Limit::AddressConnections);
+                    continue;
+                };
+                context.metrics.connections.inc();
+                let counted = Counted {
+                    context: context.clone(),
+                    _permit: permit,
+                    _of_source: of_source,
+                };
+                let peer = Peer {
+                    remote,
+                    is_local: settings.demo.is_some() && is_from_here(remote),
+                };
+                open.tasks.spawn(serve(open.clone(), socket, peer, counted));
             }
             (_, Err(error)) => {
                 // Most often out of file descriptors: some come back when connections close.
@@ -82,7 +100,7 @@ pub(crate) async fn accept(context: &Arc<Context>, listener: TcpListener, router
         }
     }
     drop(listener);
-    context.registry.end(End::Closing);
+    context.registry.end(End::Closing("shutdown"));
     open.tasks.close();
     let ended = timeout(settings.shutdown_grace, open.tasks.wait()).await;
     if ended.is_err() {
@@ -112,6 +130,7 @@ struct Taken {
 struct Counted {
     context: Arc<Context>,
     _permit: OwnedSemaphorePermit,
+    _of_source: Option<OfSource>,
 }
 
 impl Drop for Counted {
@@ -120,19 +139,22 @@ impl Drop for Counted {
     }
 }
 
-async fn serve(open: Arc<Connections>, socket: TcpStream, permit: OwnedSemaphorePermit) {
-    let context = open.context.clone();
-    context.metrics.connections.inc();
-    let counted = Counted {
-        context: context.clone(),
-        _permit: permit,
-    };
+/// Counts a connection of this address'; a proxy's are not counted. An error: there are too many.
+fn admit(context: &Context, address: IpAddr) -> Result<Option<OfSource>, ()> {
+    let abuse = &context.abuse;
+    if abuse.proxies.is_trusted(address) {
+        return Ok(None);
+    }
+    abuse.connections.open(address.into()).map(Some).ok_or(())
+}
+
+async fn serve(open: Arc<Connections>, socket: TcpStream, peer: Peer, counted: Counted) {
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "set TCP_NODELAY");
     }
     tokio::select! {
         () = open.cut.cancelled() => {}
-        taken = speak(&open, socket) => {
+        taken = speak(&open, socket, peer) => {
             if let Some((Taken { feed, head, chunked }, socket)) = taken {
                 // A task of its own: this one is as large as hyper's connection.
                 let delivery = Delivery::new(feed, socket, Some(head), chunked);
@@ -146,11 +168,10 @@ async fn serve(open: Arc<Connections>, socket: TcpStream, permit: OwnedSemaphore
 }
 
 /// Speaks what the client does: HTTP/1.1, or over TLS what it chooses.
-async fn speak(open: &Arc<Connections>, socket: TcpStream) -> Option<(Taken, Socket)> {
+async fn speak(open: &Arc<Connections>, socket: TcpStream, peer: Peer) -> Option<(Taken, Socket)> {
     let settings = &open.context.settings;
-    let is_local = settings.demo.is_some() && comes_from_here(&socket);
     let Some(tls) = &settings.tls else {
-        let (taken, socket) = requests(open, socket, is_local).await?;
+        let (taken, socket) = requests(open, socket, peer).await?;
         return Some((taken, Socket::Plain(socket)));
     };
     // Boxed: this task is as large as what it may have to do.
@@ -166,10 +187,10 @@ async fn speak(open: &Arc<Connections>, socket: TcpStream) -> Option<(Taken, Soc
         }
     };
     if speaks_h2(&stream) {
-        Box::pin(h2::requests(open, stream, is_local)).await;
+        Box::pin(h2::requests(open, stream, peer)).await;
         return None;
     }
-    let (taken, stream) = Box::pin(requests(open, stream, is_local)).await?;
+    let (taken, stream) = Box::pin(requests(open, stream, peer)).await?;
     Some((taken, Socket::Other(Box::new(stream))))
 }
 
@@ -177,14 +198,12 @@ async fn speak(open: &Arc<Connections>, socket: TcpStream) -> Option<(Taken, Soc
 async fn requests<S: Stream + 'static>(
     open: &Connections,
     socket: S,
-    is_local: bool,
+    peer: Peer,
 ) -> Option<(Taken, S)> {
     let taken: Mutex<Option<Taken>> = Mutex::new(None);
     let patience = open.context.settings.read_timeout;
     let service = service_fn(|mut request: Request<Incoming>| {
-        if is_local {
-            request.extensions_mut().insert(FromThisMachine);
-        }
+        peer.mark(&mut request);
         answer(&open.router, &taken, request)
     });
     let mut connection = http1::Builder::new()
@@ -220,9 +239,26 @@ async fn requests<S: Stream + 'static>(
     }
 }
 
-fn comes_from_here(socket: &TcpStream) -> bool {
-    let address = socket.peer_addr();
-    address.is_ok_and(|address| address.ip().to_canonical().is_loopback())
+/// The other end of a connection.
+#[derive(Clone, Copy)]
+pub(crate) struct Peer {
+    remote: SocketAddr,
+    /// It is on this machine, and that matters.
+    is_local: bool,
+}
+
+impl Peer {
+    /// What its requests are told apart by.
+    pub fn mark(self, request: &mut Request<Incoming>) {
+        request.extensions_mut().insert(Remote(self.remote));
+        if self.is_local {
+            request.extensions_mut().insert(FromThisMachine);
+        }
+    }
+}
+
+fn is_from_here(remote: SocketAddr) -> bool {
+    remote.ip().to_canonical().is_loopback()
 }
 
 /// The answer to a request; and where it is a stream's head, the stream.

@@ -7,6 +7,7 @@ use mercurio_proto::v1::{
     notification_service_client::NotificationServiceClient,
     relay_service_client::RelayServiceClient,
 };
+use mercurio_trace::grpc::Calls;
 use tokio::time::timeout;
 use tonic::{
     Code, Status,
@@ -20,13 +21,13 @@ use tonic_types::StatusExt;
 use crate::{choice::Health, settings::GatewaySettings};
 
 /// For calls of the core's.
-pub(crate) type Client = NotificationServiceClient<Channel>;
+pub(crate) type Client = NotificationServiceClient<Calls<Channel>>;
 
 pub(crate) struct Core {
     pub url: String,
     relay: Channel,
-    calls: Channel,
-    catch_ups: Channel,
+    calls: Calls<Channel>,
+    catch_ups: Calls<Channel>,
     message_max: usize,
 }
 
@@ -50,11 +51,12 @@ impl Core {
             .initial_connection_window_size(room);
         let open =
             |endpoint: &Endpoint| endpoint.connect_with_connector_lazy(settings.dial.clone());
+        let traced = |channel| Calls::over(channel, settings.traces.clone());
         Ok(Self {
             url: url.to_owned(),
             relay: open(&endpoint),
-            calls: open(&endpoint),
-            catch_ups: open(&catch_ups),
+            calls: traced(open(&endpoint)),
+            catch_ups: traced(open(&catch_ups)),
             // A page of 500 of the largest notifications, as JSON would not be smaller.
             message_max: 500 * (settings.data_max_bytes + 4096),
         })

@@ -194,6 +194,11 @@ impl Cores {
         is_to_be.then(|| asked.unwrap_or(FAILOVER_PATIENCE).min(FAILOVER_PATIENCE))
     }
 
+    /// The gateway's token of now is refused: the next call has another.
+    pub fn forget_token(&self) {
+        self.tokens.forget();
+    }
+
     /// The gateway's own token, to be shown with each call.
     pub fn token(&self) -> Result<String, Status> {
         self.tokens.token().map_err(|error| {

@@ -19,6 +19,7 @@ use bytes::{Buf, Bytes};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
+    access::CLIENT_GONE,
     feed::Feed,
     mailbox::{End, Mail},
     socket::Socket,
@@ -50,6 +51,8 @@ pub(crate) struct Delivery {
     armed: bool,
     /// Why it ends, once that is said.
     ending: Option<&'static str>,
+    /// Bytes that the socket took.
+    taken: u64,
     /// Bytes that the client sent behind its request.
     unasked: usize,
     quiet_since: Instant,
@@ -70,6 +73,7 @@ impl Delivery {
             chunked,
             armed: false,
             ending: None,
+            taken: 0,
             unasked: 0,
             quiet_since: now,
             due,
@@ -88,28 +92,28 @@ impl Delivery {
         if !self.feed.wants(event) {
             return Ok(());
         }
-        let written = match alone && self.out.is_empty() {
+        let (written, is_all) = match alone && self.out.is_empty() {
             true => self.write_now(event)?,
             // Together with what waits already, or comes next.
-            false => Some(0),
+            false => (0, false),
         };
-        match written {
-            None => self.quiet_since = Instant::now(),
-            Some(written) => {
-                let frames = event.frames(self.feed.client());
-                self.out
-                    .extend(frames.map(|frame| frame.bytes(self.chunked)));
-                if written > 0 {
-                    self.written(written);
-                }
-            }
+        if is_all {
+            self.taken += written as u64;
+            self.quiet_since = Instant::now();
+            return Ok(());
+        }
+        let frames = event.frames(self.feed.client());
+        self.out
+            .extend(frames.map(|frame| frame.bytes(self.chunked)));
+        if written > 0 {
+            self.written(written);
         }
         Ok(())
     }
 
-    /// One write(2), if the entry is small or in one piece. `None`: the socket took all of it;
-    /// otherwise the bytes that it took.
-    fn write_now(&self, event: &Event) -> io::Result<Option<usize>> {
+    /// One write(2), if the entry is small or in one piece: the bytes that the socket took, and
+    /// whether that was all.
+    fn write_now(&self, event: &Event) -> io::Result<(usize, bool)> {
         let slices = || {
             event
                 .frames(self.feed.client())
@@ -128,11 +132,11 @@ impl Delivery {
                 }
                 &together[..used]
             }
-            _ => return Ok(Some(0)),
+            _ => return Ok((0, false)),
         };
         match self.socket.try_write(bytes) {
-            Ok(written) => Ok((written < bytes.len()).then_some(written)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Some(0)),
+            Ok(written) => Ok((written, written == bytes.len())),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok((0, false)),
             Err(error) => Err(error),
         }
     }
@@ -158,6 +162,7 @@ impl Delivery {
     }
 
     fn written(&mut self, mut written: usize) {
+        self.taken += written as u64;
         while let Some(bytes) = self.out.front_mut() {
             if written < bytes.len() {
                 bytes.advance(written);
@@ -231,7 +236,7 @@ impl Delivery {
     fn poll_stuck(&mut self, task: &mut Task<'_>) -> Poll<()> {
         match self.feed.mailbox().poll_end(task) {
             Poll::Ready(End::Cut) => return Poll::Ready(()),
-            Poll::Ready(End::Closing) if self.ending.is_none() => self.close("shutdown"),
+            Poll::Ready(End::Closing(why)) if self.ending.is_none() => self.close(why),
             _ => {}
         }
         // A page that is on its way is read to its end: others wait for their turn.
@@ -258,8 +263,8 @@ impl Delivery {
                     self.feed.catch_up();
                     return Poll::Ready(Ok(()));
                 }
-                Mail::End(End::Closing) => {
-                    self.close("shutdown");
+                Mail::End(End::Closing(why)) => {
+                    self.close(why);
                     return Poll::Ready(Ok(()));
                 }
                 Mail::End(End::Cut) => {
@@ -272,6 +277,13 @@ impl Delivery {
             }
         }
         Poll::Pending
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        let reason = self.ending.unwrap_or(CLIENT_GONE);
+        self.feed.ended(reason, self.taken);
     }
 }
 
@@ -305,8 +317,8 @@ impl Future for Delivery {
                 // Its end may come while the store is read.
                 match this.feed.mailbox().poll_end(task) {
                     Poll::Ready(End::Cut) => return Poll::Ready(()),
-                    Poll::Ready(End::Closing) => {
-                        this.close("shutdown");
+                    Poll::Ready(End::Closing(why)) => {
+                        this.close(why);
                         continue;
                     }
                     Poll::Pending => {}

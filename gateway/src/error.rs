@@ -75,11 +75,23 @@ impl ApiError {
         }
     }
 
+    /// Worth another try after so long; what is left of a second counts as one.
+    pub fn retry_in(self, wait: Duration) -> Self {
+        Self {
+            retry_after: Some(wait),
+            ..self
+        }
+    }
+
     #[cfg(test)]
     pub fn code(&self) -> &str {
         &self.code
     }
 }
+
+/// An answer's code, for who looks at what was answered.
+#[derive(Clone)]
+pub(crate) struct Refused(pub String);
 
 /// What the core refused. The user was checked here, so a core that doesn't take the gateway's own
 /// token is the service's fault, not the user's.
@@ -185,6 +197,7 @@ impl IntoResponse for ApiError {
             code: &self.code,
         });
         let mut response = (self.status, said).into_response();
+        response.extensions_mut().insert(Refused(self.code));
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self.status == StatusCode::UNAUTHORIZED {

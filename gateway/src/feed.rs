@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{
+    access::{CLIENT_GONE, Ended},
     catch_up::{self, Page, Reader, Reading},
     json,
     mailbox::Mailbox,
@@ -31,7 +32,8 @@ pub(crate) struct Feed {
     under_way: bool,
     said: Vec<Frame>,
     reader: Arc<Reader>,
-    opened: Instant,
+    /// Why it ended, once it has, and the bytes that its connection took.
+    ended: Option<(&'static str, u64)>,
 }
 
 /// A stream that is handed from the request's handler to its connection, with the response.
@@ -61,12 +63,17 @@ impl Feed {
             under_way: false,
             said: Vec::new(),
             reader,
-            opened: Instant::now(),
+            ended: None,
         }
     }
 
     pub fn mailbox(&self) -> &Arc<Mailbox> {
         &self.mailbox
+    }
+
+    /// Its connection has ended.
+    pub fn ended(&mut self, reason: &'static str, bytes: u64) {
+        self.ended = Some((reason, bytes));
     }
 
     /// The user's id as JSON.
@@ -106,6 +113,7 @@ impl Feed {
     pub fn catch_up(&mut self) {
         self.reading = Some(catch_up::next(self.reader.clone(), self.cursor));
         self.under_way = false;
+        self.mailbox.set_reads(true);
     }
 
     /// Takes in a page.
@@ -115,8 +123,9 @@ impl Feed {
         self.sent += page.entries;
         self.reader.context.metrics.delivered.inc_by(page.entries);
         self.reading = None;
-        if !page.is_last {
-            self.catch_up();
+        match page.is_last {
+            true => self.mailbox.set_reads(false),
+            false => self.catch_up(),
         }
     }
 
@@ -166,8 +175,18 @@ impl Feed {
 
 impl Drop for Feed {
     fn drop(&mut self) {
-        let seconds = self.opened.elapsed().as_secs_f64();
-        let request_id = &self.reader.request_id;
-        tracing::info!(%request_id, seconds, entries = self.sent, "stream ended");
+        let (reason, bytes) = self.ended.unwrap_or((CLIENT_GONE, 0));
+        let lease = &self.mailbox.lease;
+        let ended = Ended {
+            request_id: &self.reader.request_id,
+            user: &lease.holder(self.reader.place.user()),
+            remote: self.reader.remote,
+            lasted: lease.opened().elapsed(),
+            entries: self.sent,
+            bytes,
+            reason,
+        };
+        ended.log();
+        self.reader.context.metrics.stream_ended(reason);
     }
 }

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`settings`] | what can be set |
 //! | `server`, `connection`, `h2`, `patience` | the routes; connections, and how they end |
+//! | `abuse`, `source` | how much one address or user may ask for; which address that is |
 //! | `auth`, `query`, `error` | what comes in: tokens, parameters; what is refused |
 //! | `api`, `events` | the HTTP API: reading and marking; publishing |
 //! | `assets` | the browser's side: what pages load |
@@ -12,12 +13,18 @@
 //! | `socket`, `sse` | what it is written to; its bytes |
 //! | `registry`, `mailbox`, `lease` | which streams are open, what waits for each, until when |
 //! | `relay` | the one upstream stream |
+//! | `about` | what the core is told of this gateway, when it asks |
+//! | `revocations` | which tokens are revoked |
 //! | `cores`, `choice`, `core` | calls, to the current core; which one that is; the connections to one |
+//! | `access` | the access log |
 //! | `json` | what a notification looks like |
 //! | `demo` | the tokens of `mercurio dev`'s page |
 
 #![warn(missing_docs)]
 
+mod about;
+mod abuse;
+mod access;
 mod api;
 mod assets;
 mod auth;
@@ -39,13 +46,16 @@ pub mod json;
 mod lease;
 mod mailbox;
 mod metrics;
+mod observe;
 mod patience;
 mod query;
 mod registry;
 mod relay;
+mod revocations;
 mod server;
 pub mod settings;
 mod socket;
+mod source;
 mod sse;
 mod stream;
 
@@ -57,16 +67,22 @@ use tokio_util::sync::CancellationToken;
 pub use server::{Gateway, ServeError};
 pub use settings::GatewaySettings;
 
-use crate::{cores::Cores, metrics::Metrics, registry::Registry};
+use crate::{
+    about::About, abuse::Abuse, cores::Cores, metrics::Metrics, registry::Registry,
+    revocations::Revocations,
+};
 
 /// What every handler has at hand.
 struct Context {
     settings: GatewaySettings,
-    verifier: Arc<Verifier>,
+    verifier: Verifier,
+    revocations: Revocations,
     cores: Cores,
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
+    abuse: Abuse,
     /// At most so many streams catch up at once.
     catch_ups: Arc<tokio::sync::Semaphore>,
     shutdown: CancellationToken,
+    about: About,
 }

@@ -31,6 +31,8 @@ struct State {
     /// Of all that wait.
     bytes: usize,
     behind: bool,
+    /// Its stream reads the store.
+    reads: bool,
     end: Option<End>,
 }
 
@@ -55,8 +57,8 @@ pub(crate) enum Mail {
 /// The service ends the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// With a word.
-    Closing,
+    /// With a word: why.
+    Closing(&'static str),
     /// At once: its reader had time enough.
     Cut,
 }
@@ -64,7 +66,11 @@ pub(crate) enum End {
 impl Mailbox {
     pub fn new(lease: Lease) -> Self {
         Self {
-            state: Mutex::default(),
+            // Until its first page has been read.
+            state: Mutex::new(State {
+                reads: true,
+                ..State::default()
+            }),
             waker: AtomicWaker::new(),
             lease,
         }
@@ -103,6 +109,17 @@ impl Mailbox {
         state.behind = true;
         drop(state);
         self.waker.wake();
+    }
+
+    /// Whether its stream reads the store from now on.
+    pub fn set_reads(&self, reads: bool) {
+        self.state.lock().reads = reads;
+    }
+
+    /// Whether its stream reads the store, or is going to; and whether nothing waits for it.
+    pub fn look(&self) -> (bool, bool) {
+        let state = self.state.lock();
+        (state.behind || state.reads, state.first.is_none())
     }
 
     /// From now on entries wait here again: for a stream about to catch up. The registry calls it,
@@ -169,12 +186,13 @@ mod tests {
             cursor,
             recipient_ids: vec!["a".into()],
             change: Some(change),
+            ..Default::default()
         };
         Arc::new(Event::from_relay(&entry).unwrap())
     }
 
     fn mailbox() -> Mailbox {
-        Mailbox::new(Lease::new("a", "a", None))
+        Mailbox::new(Lease::endless("a"))
     }
 
     fn next(mailbox: &Mailbox) -> Option<(u64, bool)> {
@@ -209,6 +227,7 @@ mod tests {
             cursor: 1,
             recipient_ids: vec!["a".into()],
             change: Some(pb::relay_entry::Change::Notification(notification)),
+            ..Default::default()
         };
         let large = Arc::new(Event::from_relay(&entry).unwrap());
         let mailbox = mailbox();
@@ -236,8 +255,9 @@ mod tests {
         let context = Context::from_waker(Waker::noop());
         assert_eq!(mailbox.poll_end(&context), Poll::Pending);
         mailbox.set_behind();
-        mailbox.end(End::Closing);
-        assert_eq!(mailbox.poll_end(&context), Poll::Ready(End::Closing));
+        let closing = End::Closing("shutdown");
+        mailbox.end(closing);
+        assert_eq!(mailbox.poll_end(&context), Poll::Ready(closing));
         mailbox.end(End::Cut);
         assert_eq!(mailbox.poll_end(&context), Poll::Ready(End::Cut));
     }

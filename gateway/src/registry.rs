@@ -3,6 +3,7 @@
 //! All under one lock, never held across a wait: so that a relay that breaks and a stream that
 //! resumes can't miss each other.
 
+mod listing;
 mod place;
 
 use std::{
@@ -18,13 +19,16 @@ use tokio::{
 
 use crate::{
     error::ApiError,
-    lease::Lease,
+    lease::{Lease, Token, Wanted},
     mailbox::{End, Mailbox},
-    metrics::Metrics,
+    metrics::{Limit, Metrics},
     sse::Event,
 };
 
 pub(crate) use place::Open;
+
+/// Why a stream ends whose token is revoked.
+const REVOKED: &str = "token-revoked";
 
 pub(crate) struct Registry {
     inner: Mutex<Inner>,
@@ -107,6 +111,7 @@ impl Registry {
             return Err(ApiError::core_away());
         }
         if inner.streams >= self.limits.streams {
+            self.metrics.limited(Limit::Streams);
             return Err(ApiError::gateway_full(self.limits.streams));
         }
         let known = inner
@@ -116,6 +121,7 @@ impl Registry {
         let name = known.unwrap_or_else(|| user.into());
         let entry = inner.users.entry(name.clone()).or_default();
         if entry.mailboxes.len() >= self.limits.streams_per_user {
+            self.metrics.limited(Limit::UserStreams);
             return Err(ApiError::too_many_streams(self.limits.streams_per_user));
         }
         // Behind from the start: whatever came before its first catch-up is in the store.
@@ -139,27 +145,27 @@ impl Registry {
         })
     }
 
-    /// Has a user's streams go on until then: the one of this name, or all of them, as far as they
-    /// were opened with a token of `holder`'s. How many.
+    /// Has a user's streams go on with this token: the one of this name, or all of them, as far as
+    /// they were opened with one of the same holder's. When each of those ends now; `None`: never.
     pub fn renew(
         &self,
         user: &str,
         stream: Option<u64>,
-        holder: &str,
-        until: Option<Instant>,
-    ) -> usize {
+        token: &Token<'_>,
+    ) -> Vec<Option<Instant>> {
         let inner = self.inner.lock();
         let mailboxes = inner.users.get(user).into_iter();
         mailboxes
             .flat_map(|user| &user.mailboxes)
             .map(|mailbox| &mailbox.lease)
             .filter(|lease| stream.is_none_or(|id| lease.id() == id))
-            .filter(|lease| lease.renew(user, holder, until))
-            .count()
+            .filter(|lease| lease.renew(user, token))
+            .map(Lease::until)
+            .collect()
     }
 
-    /// An entry for its audience.
-    pub fn dispatch(&self, recipients: &[String], event: &Arc<Event>) {
+    /// An entry for its audience. To how many streams it went.
+    pub fn dispatch(&self, recipients: &[String], event: &Arc<Event>) -> u64 {
         let mut handed = 0;
         let push = |user: &User| {
             for mailbox in &user.mailboxes {
@@ -182,6 +188,7 @@ impl Registry {
         drop(inner);
         // Once an entry, not once a stream: they would contend for it.
         self.metrics.delivered.inc_by(handed);
+        handed
     }
 
     /// A new relay is there, to this core, which knows nobody yet.
@@ -211,6 +218,21 @@ impl Registry {
         inner.hear(cursor);
         let mailboxes = inner.users.values().flat_map(|user| &user.mailboxes);
         mailboxes.for_each(|mailbox| mailbox.set_behind());
+    }
+
+    /// Every open stream that one of these tokens holds is to end. How many.
+    pub fn revoke(&self, wanted: &Wanted) -> usize {
+        let mut ended = 0;
+        let inner = self.inner.lock();
+        for (name, user) in &inner.users {
+            for mailbox in &user.mailboxes {
+                if mailbox.lease.revoke(name, wanted) {
+                    mailbox.end(End::Closing(REVOKED));
+                    ended += 1;
+                }
+            }
+        }
+        ended
     }
 
     /// Every open stream is to end, and no other is taken in.

@@ -3,19 +3,25 @@
 //! core that is the current one then; every stream catches up from its own cursor, and the browsers
 //! notice nothing.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use mercurio_proto::v1::{
-    RelayJoin, RelayLeave, RelayRenew, RelayRequest, RelayResponse, relay_request, relay_response,
+    RelayAnswer, RelayJoin, RelayLeave, RelayQuestion, RelayRenew, RelayRequest, RelayResponse,
+    RelayRevocations, relay_answer::Answer, relay_question::Question, relay_request,
+    relay_response,
 };
 use tokio::{
     sync::mpsc,
     time::{Instant, interval, sleep_until, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
-use crate::{Context, sse::Event};
+use crate::{Context, lease::Wanted, revocations, sse::Event};
 
 /// Users in one join.
 const JOIN_MAX: usize = 5_000;
@@ -46,6 +52,10 @@ pub(crate) async fn run(context: Arc<Context>) {
         at = match ended {
             Some(status) => {
                 let code = status.code();
+                if code == Code::Unauthenticated {
+                    // It may be revoked: a new one is not.
+                    context.cores.forget_token();
+                }
                 tracing::warn!(
                     ?code,
                     message = status.message(),
@@ -83,6 +93,10 @@ async fn open(
     tracing::info!(core = stay.core.url, "the relay is open");
     context.registry.connected(stay.index);
     context.metrics.relay_connected.set(1);
+    // A core of before there were any.
+    if !responses.metadata().contains_key(revocations::TOLD) {
+        context.revocations.complete();
+    }
     Ok((requests, responses.into_inner()))
 }
 
@@ -99,6 +113,9 @@ async fn pump(
     loop {
         tokio::select! {
             response = responses.message() => match response {
+                Ok(Some(RelayResponse { message: Some(relay_response::Message::Question(question)) })) => {
+                    answer(context, requests, question);
+                }
                 Ok(Some(response)) => received(context, &mut asked, response),
                 Ok(None) => return Status::unavailable("the core ended the relay"),
                 Err(status) => return status,
@@ -133,6 +150,24 @@ async fn pump(
     }
 }
 
+/// Answers what somebody who runs the service wants to know. Where the core reads too little, it goes
+/// without: nothing else waits for that.
+fn answer(context: &Context, requests: &mpsc::Sender<RelayRequest>, question: RelayQuestion) {
+    let answer = match question.question {
+        Some(Question::Report(_)) => Answer::Report(context.report()),
+        Some(Question::Streams(streams)) => Answer::Streams(context.streams(&streams)),
+        // A later core's.
+        None => return,
+    };
+    let answer = RelayAnswer {
+        question_id: question.question_id,
+        answer: Some(answer),
+    };
+    let _ = requests.try_send(RelayRequest {
+        message: Some(relay_request::Message::Answer(answer)),
+    });
+}
+
 async fn send(requests: &mpsc::Sender<RelayRequest>, message: relay_request::Message) -> bool {
     // A core that reads nothing for so long is as good as gone.
     let request = RelayRequest {
@@ -153,9 +188,17 @@ fn received(
         Some(relay_response::Message::Entry(entry)) => {
             if let Some(event) = Event::from_relay(&entry) {
                 context.metrics.relayed.inc();
-                context
+                let span = context
+                    .settings
+                    .traces
+                    .receive(&entry.traceparent, "deliver");
+                let streams = context
                     .registry
                     .dispatch(&entry.recipient_ids, &Arc::new(event));
+                if span.is_recorded() {
+                    span.set("mercurio.cursor", entry.cursor as i64);
+                    span.set("mercurio.streams", streams as i64);
+                }
             }
         }
         Some(relay_response::Message::Joined(joined)) => {
@@ -164,10 +207,27 @@ fn received(
                 context.registry.joined(join, joined.cursor, &users);
             }
         }
+        Some(relay_response::Message::Revocations(told)) => revoked(context, told),
         Some(relay_response::Message::Reset(reset)) => {
             context.metrics.relay_resets.inc();
             context.registry.reset(reset.cursor);
         }
-        None => {}
+        // A question is answered elsewhere, and a later core's message is not known here.
+        Some(relay_response::Message::Question(_)) | None => {}
+    }
+}
+
+/// Tokens are revoked: none of them is let in any more, and what they hold open ends.
+fn revoked(context: &Context, told: RelayRevocations) {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = now.map_or(0, |now| now.as_millis() as u64);
+    let told_all = told.complete;
+    let wanted = Wanted::new(&context.revocations.take(told.revocations, now));
+    if !wanted.is_empty() {
+        let streams = context.registry.revoke(&wanted);
+        tracing::info!(streams, "tokens were revoked");
+    }
+    if told_all {
+        context.revocations.complete();
     }
 }

@@ -10,7 +10,7 @@ use axum::{
     routing::{get, post, put},
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
-use mercurio_auth::{ServiceTokens, Verifier};
+use mercurio_auth::{RevocationSet, ServiceTokens, Verifier};
 use prometheus_client::registry::Registry as MetricsRegistry;
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::Semaphore};
@@ -19,14 +19,20 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::Instrument;
 
 use crate::{
-    Context, api, assets, connection,
+    Context,
+    about::About,
+    abuse::{self, Abuse},
+    access::Line,
+    api, assets, connection,
     cores::Cores,
     demo,
     error::ApiError,
     events, health,
     metrics::Metrics,
+    observe,
     registry::{Limits, Registry},
     relay,
+    revocations::Revocations,
     settings::GatewaySettings,
     stream,
 };
@@ -76,6 +82,7 @@ impl Gateway {
         metrics.register(registry);
         let cores = Cores::new(&settings, tokens, metrics.clone())
             .map_err(|(url, source)| ServeError::CoreUrl { url, source })?;
+        let revoked: Arc<RevocationSet> = Arc::default();
         let cors = cors(&settings.cors_origins)?;
         let limits = Limits {
             streams: settings.streams_max,
@@ -86,12 +93,19 @@ impl Gateway {
             cores,
             registry: Arc::new(Registry::new(limits, metrics.clone())),
             metrics,
+            abuse: Abuse::new(&settings),
             catch_ups: Arc::new(Semaphore::new(settings.catch_ups)),
             settings,
-            verifier,
+            verifier: Verifier::clone(&verifier).with_revocations(revoked.clone()),
+            revocations: Revocations::new(revoked),
             shutdown: CancellationToken::new(),
+            about: About::default(),
         });
         let router = router(&context)
+            .layer(middleware::from_fn_with_state(
+                context.clone(),
+                observe::request,
+            ))
             .layer(cors)
             .layer(middleware::from_fn(spanned));
         Ok(Self { context, router })
@@ -101,6 +115,7 @@ impl Gateway {
     /// and ended, and clients that don't read are cut after the grace.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
         let Self { context, router } = self;
+        context.about.listens(&listener);
         let relay = tokio::spawn(relay::run(context.clone()));
         let checked = context.clone();
         tokio::spawn(async move { checked.cores.check(&checked.shutdown).await });
@@ -136,8 +151,6 @@ fn router(context: &Arc<Context>) -> Router {
         .route(&format!("{one}/unread"), put(api::unread))
         .route("/api/events/unicast", post(events::unicast))
         .route("/api/events/broadcast", post(events::broadcast))
-        .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready))
         .merge(assets::routes());
     if context.settings.demo.is_some() {
         router = router
@@ -160,6 +173,13 @@ fn router(context: &Arc<Context>) -> Router {
                 message,
             )
         })
+        .layer(middleware::from_fn_with_state(
+            context.clone(),
+            abuse::by_source,
+        ))
+        // Whoever else comes from where a probe does: it is answered.
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready))
         .with_state(context.clone())
 }
 
@@ -172,11 +192,14 @@ fn cors(origins: &[String]) -> Result<CorsLayer, ServeError> {
             header::CACHE_CONTROL,
             HeaderName::from_static("last-event-id"),
             HeaderName::from_static("x-request-id"),
+            HeaderName::from_static("traceparent"),
+            HeaderName::from_static("tracestate"),
         ])
         .expose_headers([
             header::RETRY_AFTER,
             HeaderName::from_static("mercurio-heartbeat"),
             stream::STREAM_ID,
+            stream::EXPIRES,
             REQUEST_ID,
         ])
         .max_age(Duration::from_secs(3600));
@@ -223,20 +246,10 @@ async fn spanned(mut request: Request, next: Next) -> Response {
         method = %request.method(),
         path = request.uri().path(),
     );
+    let mut line = Line::new(&mut request, &id);
     request.extensions_mut().insert(RequestId(id.clone()));
-    let mut response = async {
-        let started = std::time::Instant::now();
-        let response = next.run(request).await;
-        let milliseconds = started.elapsed().as_secs_f64() * 1e3;
-        tracing::debug!(
-            status = response.status().as_u16(),
-            milliseconds,
-            "answered"
-        );
-        response
-    }
-    .instrument(span)
-    .await;
+    let mut response = next.run(request).instrument(span).await;
+    line.answered(&mut response);
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }

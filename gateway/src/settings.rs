@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
 use mercurio_auth::Issuer;
 use mercurio_net::{Dial, ServerTls};
+use mercurio_trace::Traces;
 
 /// The gateway's settings, with their defaults.
 #[derive(Clone, Debug)]
@@ -25,6 +27,15 @@ pub struct GatewaySettings {
     pub connections_max: usize,
     /// Open streams of one user. Default 64.
     pub streams_per_user: usize,
+    /// Open streams of one address, and with some more its connections. Default 10,000.
+    pub streams_per_address: usize,
+    /// Requests a second from one address, and ten times as many at once; 0: no limit. Default 1,000.
+    pub requests_per_address: u32,
+    /// Requests a second of one user's, and ten times as many at once; 0: no limit. Default 100.
+    /// Publishing is limited by the core.
+    pub requests_per_user: u32,
+    /// Whose word is taken for the address that a request comes from. Default: nobody's.
+    pub trusted_proxies: Vec<IpNet>,
     /// Entries that wait for one slow stream before it goes back to the store. Default 64.
     pub mailbox: usize,
     /// Streams that read the store at once. Default 128.
@@ -38,7 +49,7 @@ pub struct GatewaySettings {
     /// How long a call to the core may take. Default 10 s.
     pub call_timeout: Duration,
     /// How long a client may take to send its head, or its body, and may leave an answer unread.
-    /// Default 10 s.
+    /// Over HTTP/2, where a head is noticed only when it is whole, three times as long. Default 10 s.
     pub read_timeout: Duration,
     /// Bytes of a notification's data. Default 65,536.
     pub data_max_bytes: usize,
@@ -48,6 +59,8 @@ pub struct GatewaySettings {
     pub demo: Option<Issuer>,
     /// How long streams and calls have to end at shutdown. Default 5 s.
     pub shutdown_grace: Duration,
+    /// Where spans of requests and deliveries are made. Default: none are.
+    pub traces: Traces,
 }
 
 impl Default for GatewaySettings {
@@ -61,6 +74,10 @@ impl Default for GatewaySettings {
             streams_max: 100_000,
             connections_max: usize::MAX,
             streams_per_user: 64,
+            streams_per_address: 10_000,
+            requests_per_address: 1_000,
+            requests_per_user: 100,
+            trusted_proxies: Vec::new(),
             mailbox: 64,
             catch_ups: 128,
             heartbeat: Duration::from_secs(15),
@@ -72,6 +89,7 @@ impl Default for GatewaySettings {
             recipients_max: 10_000,
             demo: None,
             shutdown_grace: Duration::from_secs(5),
+            traces: Traces::default(),
         }
     }
 }

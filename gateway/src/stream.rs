@@ -3,29 +3,35 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     http::HeaderMap,
     response::{IntoResponse, Response},
 };
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{Extensions, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::{
-    Context,
+    Context, abuse,
+    access::Remote,
     auth::Client,
     catch_up::{self, Reader},
     error::ApiError,
     feed::{Feed, Handover},
-    lease::Lease,
+    lease::{Lease, Wanted},
     query::{FILTERS_MAX, Filters, Query, number},
     server::RequestId,
+    source::Source,
     sse,
 };
 
 /// The head that names the stream, for its renewal.
 pub(crate) const STREAM_ID: HeaderName = HeaderName::from_static("mercurio-stream");
+
+/// The head that says after how many milliseconds the stream ends, unless it is renewed. Relative, so
+/// that no clock has to be right, and there also for who can't see the token: it may be in a cookie.
+pub(crate) const EXPIRES: HeaderName = HeaderName::from_static("mercurio-expires");
 
 /// How long a new stream's head waits for the rest of its first page.
 const FIRST_PAGE: Duration = Duration::from_millis(50);
@@ -35,8 +41,10 @@ pub(crate) async fn open(
     State(context): State<Arc<Context>>,
     request_id: RequestId,
     client: Client,
+    source: Option<Extension<Source>>,
     uri: axum::http::Uri,
     headers: HeaderMap,
+    extensions: Extensions,
 ) -> Result<Response, ApiError> {
     let query = Query::new(uri.query());
     let topics = query.topics();
@@ -46,13 +54,20 @@ pub(crate) async fn open(
         return Err(ApiError::field("topic", &count, &allowed));
     }
     let after = resume_from(&headers, &query)?;
-    let lease = Lease::new(&client.id, client.caller.user(), client.caller.until());
+    let lease = Lease::new(&client.id, &client.caller.token());
     let stream = HeaderValue::from_str(&format!("{:016x}", lease.id()));
+    let until = lease.until();
     let filters = Filters::new(&topics);
+    let of_source = source.map(|Extension(source)| abuse::open_stream(&context, source));
+    let of_source = of_source.transpose()?;
+    let place = context.registry.open(&client.id, lease)?;
+    client.caller.check_not_revoked(&context)?;
     let reader = Arc::new(Reader {
-        place: context.registry.open(&client.id, lease)?,
+        _of_source: of_source,
+        place,
         topics,
         request_id: request_id.0.into(),
+        remote: Remote::of(&extensions),
         context: context.clone(),
     });
     // Nothing is promised before the core has answered: until then a refusal can be a plain one.
@@ -89,6 +104,9 @@ pub(crate) async fn open(
     if let Ok(stream) = stream {
         response.headers_mut().insert(STREAM_ID, stream);
     }
+    if let Some(left) = until.map(milliseconds) {
+        response.headers_mut().insert(EXPIRES, left.into());
+    }
     response.extensions_mut().insert(Handover::new(feed));
     Ok(response)
 }
@@ -108,10 +126,14 @@ pub(crate) async fn renew(
     };
     let id = given.one("stream")?.map(parse).transpose()?;
     let caller = &client.caller;
-    let renewed = context
-        .registry
-        .renew(&client.id, id, caller.user(), caller.until());
-    if renewed == 0 {
+    let renewed = context.registry.renew(&client.id, id, &caller.token());
+    if let Err(revoked) = caller.check_not_revoked(&context) {
+        // What it holds since a moment ago has not been ended.
+        let all = Wanted::new(&context.revocations.set().all());
+        context.registry.revoke(&all);
+        return Err(revoked);
+    }
+    if renewed.is_empty() {
         let message = "no such stream of this token's user is open here; open one where it was";
         return Err(ApiError::new(
             StatusCode::NOT_FOUND,
@@ -119,22 +141,33 @@ pub(crate) async fn renew(
             message,
         ));
     }
-    Ok(Json(json!({ "status": "renewed", "streams": renewed })))
+    let mut answer = json!({ "status": "renewed", "streams": renewed.len() });
+    if let Some(first) = renewed.into_iter().flatten().min() {
+        answer["expiresIn"] = milliseconds(first).into();
+    }
+    Ok(Json(answer))
 }
 
-/// Where the reader stands: the header that browsers send, or the parameter.
+/// Until then.
+fn milliseconds(until: Instant) -> u64 {
+    let left = until.saturating_duration_since(Instant::now());
+    u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Where the reader stands: the header that browsers send, or the parameter. What is not taken has
+/// to be a cursor too.
 fn resume_from(headers: &HeaderMap, query: &Query) -> Result<Option<u64>, ApiError> {
     let allowed = "a cursor, as the stream's ids are";
-    if let Some(value) = headers
+    // The second is as event-source-polyfill spells it.
+    let given = query.number("lastEventID", allowed)?;
+    let spelt = query.number("lastEventId", allowed)?;
+    let header = headers
         .get("last-event-id")
         .filter(|value| !value.is_empty())
-    {
-        let text = String::from_utf8_lossy(value.as_bytes());
-        return number("Last-Event-ID", &text, allowed).map(Some);
-    }
-    match query.number("lastEventID", allowed)? {
-        Some(cursor) => Ok(Some(cursor)),
-        // As event-source-polyfill spells it.
-        None => query.number("lastEventId", allowed),
-    }
+        .map(|value| {
+            let text = String::from_utf8_lossy(value.as_bytes());
+            number("Last-Event-ID", &text, allowed)
+        })
+        .transpose()?;
+    Ok(header.or(given).or(spelt))
 }

@@ -1,16 +1,22 @@
 //! A small HTTP/1.1 client over a raw socket: what is sent and what comes back can be looked at
 //! byte by byte, and a test may stop reading whenever it likes.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+};
 
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
-use crate::wait::{SOON, within};
+use crate::{
+    leaks,
+    wait::{SOON, within},
+};
 
 /// A request to be sent.
 #[derive(Clone, Debug)]
@@ -19,6 +25,7 @@ pub struct Request {
     path: String,
     headers: Vec<(String, String)>,
     body: Option<Vec<u8>>,
+    from: Option<IpAddr>,
 }
 
 impl Request {
@@ -29,6 +36,7 @@ impl Request {
             path: path.into(),
             headers: Vec::new(),
             body: None,
+            from: None,
         }
     }
 
@@ -53,13 +61,21 @@ impl Request {
         self
     }
 
+    /// Sends it from this address of this machine.
+    pub fn from(mut self, address: &str) -> Request {
+        self.from = Some(address.parse().expect("an address"));
+        self
+    }
+
     /// Adds `Authorization: Bearer`.
     pub fn bearer(self, token: &str) -> Request {
+        leaks::note_secret(token);
         self.header("Authorization", format!("Bearer {token}"))
     }
 
     /// Sets a JSON body.
     pub fn json(self, body: &Value) -> Request {
+        leaks::note_body(body["data"].as_str().unwrap_or_default());
         self.body("application/json", body.to_string())
     }
 
@@ -99,7 +115,14 @@ impl Request {
 
     /// Sends it and reads the head of the answer; the body is read as the caller likes.
     pub async fn open(self, to: SocketAddr) -> io::Result<Open> {
-        let mut stream = TcpStream::connect(to).await?;
+        let mut stream = match self.from {
+            None => TcpStream::connect(to).await?,
+            Some(from) => {
+                let socket = TcpSocket::new_v4()?;
+                socket.bind((from, 0).into())?;
+                socket.connect(to).await?
+            }
+        };
         stream.set_nodelay(true)?;
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.path);
         if !self.headers.iter().any(|(name, _)| name == "Host") {

@@ -12,12 +12,16 @@ pub use rustix::process::Signal;
 use rustix::process::{Pid, kill_process};
 use tokio::sync::watch;
 
-use crate::wait::{eventually, within};
+use crate::{
+    binary, leaks,
+    wait::{eventually, within},
+};
 
 /// A running (or ended) child process.
 ///
 /// Dropping it kills it. Where the test is failing, the end of its log is printed; where it is
-/// not, a panic found in its log fails the test.
+/// not, a panic found in its log fails the test, and so does a secret or a body in that of a
+/// `mercurio` ([`leaks`]).
 pub struct Process {
     name: String,
     child: Child,
@@ -27,6 +31,8 @@ pub struct Process {
     pub stderr: Lines,
     /// False where a test makes the process panic on purpose.
     pub panics_fail: bool,
+    /// Whether its log is looked through for what must not be in it.
+    pub leaks_fail: bool,
 }
 
 impl Process {
@@ -37,6 +43,7 @@ impl Process {
 
     /// Starts it with both outputs captured; standard input is as the command says.
     pub fn spawn_with_input(name: &str, command: &mut Command) -> Process {
+        let leaks_fail = command.get_program() == binary::mercurio();
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -50,6 +57,7 @@ impl Process {
             stdout,
             stderr,
             panics_fail: true,
+            leaks_fail,
         }
     }
 
@@ -131,7 +139,9 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.ask_to_end();
         self.kill();
+        self.stderr.end(Duration::from_secs(2));
         let log = self.stderr.all();
+        let leak = self.leaks_fail.then(|| leaks::find(&log)).flatten();
         if thread::panicking() {
             let from = log.len().saturating_sub(40);
             eprintln!(
@@ -142,7 +152,12 @@ impl Drop for Process {
             for line in &log[from..] {
                 eprintln!("    {line}");
             }
-        } else if self.panics_fail {
+            if let Some(leak) = leak {
+                eprintln!("--- {} had {leak}", self.name);
+            }
+            return;
+        }
+        if self.panics_fail {
             let panic = log.iter().find(|line| line.contains("panicked at"));
             assert!(
                 panic.is_none(),
@@ -150,6 +165,9 @@ impl Drop for Process {
                 self.name,
                 panic.unwrap()
             );
+        }
+        if let Some(leak) = leak {
+            panic!("{} had {leak}", self.name);
         }
     }
 }
@@ -176,6 +194,14 @@ impl Lines {
             }
         });
         Lines { lines, count }
+    }
+
+    /// Waits for the stream's end, for so long; whoever else holds it may keep it open.
+    fn end(&self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        while self.count.has_changed().is_ok() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// All lines so far.

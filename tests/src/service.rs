@@ -398,8 +398,20 @@ pub async fn finish(
     )
 }
 
-/// The addresses in a line such as `… listening grpc=127.0.0.1:50051 http=… admin=…`.
+/// The addresses in a line such as `… listening grpc=127.0.0.1:50051 http=… admin=…`, or in the same
+/// as JSON.
 fn listening(line: &str) -> Option<Addresses> {
+    if let Ok(line) = serde_json::from_str::<serde_json::Value>(line) {
+        let said = line
+            .get("fields")
+            .filter(|said| said["message"] == "listening")?;
+        let address = |name: &str| said[name].as_str()?.parse().ok();
+        return Some(Addresses {
+            grpc: address("grpc"),
+            http: address("http"),
+            admin: address("admin"),
+        });
+    }
     let (_, rest) = line.split_once("listening")?;
     let mut found = Addresses::default();
     for word in rest.split_whitespace() {

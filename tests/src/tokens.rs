@@ -10,10 +10,15 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
+use crate::leaks;
+
 /// The scope that lets a token publish.
 pub const PUBLISH: &str = "notifications:publish";
 /// The scope that lets a token act for any recipient.
 pub const ANY: &str = "notifications:any";
+
+/// The scope that lets a token administer.
+pub const ADMIN: &str = "notifications:admin";
 
 /// A shared secret in a file, and the tokens made with it.
 pub struct Secret {
@@ -35,6 +40,7 @@ impl Secret {
     pub fn new(text: &str) -> Secret {
         let mut file = NamedTempFile::new().expect("a temporary file");
         file.write_all(text.as_bytes()).expect("write the secret");
+        leaks::note_secret(text);
         Secret {
             bytes: text.as_bytes().to_vec(),
             file,
@@ -73,6 +79,11 @@ impl Secret {
     /// A token of a service that may publish and act for any recipient.
     pub fn service(&self) -> String {
         self.scoped("service", &format!("{PUBLISH} {ANY}"))
+    }
+
+    /// A token of who runs the service, and may do all.
+    pub fn operator(&self) -> String {
+        self.scoped("operator", &format!("{PUBLISH} {ANY} {ADMIN}"))
     }
 
     /// A token for a user with these scopes, valid for an hour.

@@ -78,7 +78,7 @@ async fn answers_errors_and_streams_carry_the_headers() {
     let exposed = stream.open.header("access-control-expose-headers");
     assert_eq!(
         exposed,
-        Some("retry-after,mercurio-heartbeat,mercurio-stream,x-request-id")
+        Some("retry-after,mercurio-heartbeat,mercurio-stream,mercurio-expires,x-request-id")
     );
     assert_eq!(stream.open.header("mercurio-heartbeat"), Some("15000"));
     let stranger = Request::get("/api/clients/me/notifications").bearer(&token);

@@ -43,6 +43,7 @@ async fn list_and_describe() {
         "mercurio.v1.NotificationService",
         "mercurio.v1.RelayService",
         "mercurio.v1.SnapshotService",
+        "mercurio.v1.AdminService",
     ] {
         assert!(
             out.lines().any(|line| line == name),

@@ -18,6 +18,9 @@ async fn open(service: &Service, token: &str) -> (Stream, String) {
     let mut stream = Stream::open(service.http(), Request::get(STREAM).bearer(token)).await;
     stream.expect("opened").await;
     let id = stream.open.header("mercurio-stream").expect("its id");
+    let left = stream.open.header("mercurio-expires").expect("its end");
+    let left: u64 = left.parse().expect("milliseconds");
+    assert!((1..=1_000 * SHORT as u64).contains(&left), "{left}");
     let path = format!("{RENEW}?stream={id}");
     (stream, path)
 }
@@ -60,7 +63,13 @@ async fn a_stream_goes_on_with_a_fresh_token_of_its_user() {
         answer.expect_error(status, code);
     }
     let answer = put(&path, &secret.user("alice")).await.expect(200);
-    assert_eq!(answer, json!({ "status": "renewed", "streams": 1 }));
+    assert_eq!(
+        (&answer["status"], &answer["streams"]),
+        (&json!("renewed"), &json!(1))
+    );
+    // As long as the token lives.
+    let ends_in = answer["expiresIn"].as_u64().expect("milliseconds");
+    assert!(ends_in > 1_000 * SHORT as u64, "{answer}");
 
     expect_expired(&mut left).await;
     expect_expired(&mut services).await;
@@ -92,6 +101,8 @@ async fn all_of_a_users_streams_at_once_and_until_the_next_end() {
     let answer = Request::put("/api/clients/me/notifications/stream/token").bearer(&next);
     let answer = answer.send(service.http()).await.expect(200);
     assert_eq!(answer["streams"], 2);
+    let left = answer["expiresIn"].as_i64().expect("milliseconds");
+    assert!((1..=2_000 * SHORT).contains(&left), "{answer}");
     // A token that ends before shortens nothing.
     let shorter = Request::put(RENEW).bearer(&secret.expiring("alice", "", 2));
     shorter.send(service.http()).await.expect(200);

@@ -193,6 +193,7 @@ async fn the_head_frames_the_body_as_the_version_can() {
         "connection",
         "content-type",
         "date",
+        "mercurio-expires",
         "mercurio-heartbeat",
         "mercurio-stream",
         "x-accel-buffering",
@@ -200,7 +201,7 @@ async fn the_head_frames_the_body_as_the_version_can() {
     ];
     let (names, body) = raw(&service, "1.1", "the first one").await;
     let mut chunked = always.to_vec();
-    chunked.insert(6, "transfer-encoding");
+    chunked.insert(7, "transfer-encoding");
     assert_eq!(names, chunked);
     assert!(body.starts_with("c\r\nretry: 3000\n\r\n"), "{body}");
     // What nginx speaks to its upstreams by default.

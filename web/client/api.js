@@ -104,8 +104,9 @@ export class Api {
   }
 
   /**
-   * The stream after a cursor, its body still to be read, and the milliseconds between heartbeats
-   * where the gateway says them. All topics: those that are not wanted are counted too.
+   * The stream after a cursor, its body still to be read. All topics: those that are not wanted are
+   * counted too. What its head says, if it does: its id; milliseconds between heartbeats, and until it
+   * ends where it is not renewed.
    * @param {number} cursor
    * @param {AbortController} ending  ends it
    */
@@ -117,11 +118,27 @@ export class Api {
     const answer = await this.#send('/stream', query, { headers }, ending)
     const type = answer.headers.get('content-type') ?? 'nothing'
     if (answer.body !== null && type.startsWith('text/event-stream')) {
-      const heartbeat = Number(answer.headers.get('mercurio-heartbeat')) || null
-      return { body: answer.body, heartbeat }
+      return {
+        body: answer.body,
+        id: answer.headers.get('mercurio-stream'),
+        heartbeat: Number(answer.headers.get('mercurio-heartbeat')) || null,
+        left: Number(answer.headers.get('mercurio-expires')) || null,
+      }
     }
     ending.abort()
     throw new MercurioError('unreachable', `the stream is ${type}, not text/event-stream`)
+  }
+
+  /**
+   * Keeps a stream open with the token in use, and says how many milliseconds it has now; null: for ever.
+   * @param {string} id
+   * @returns {Promise<number | null>}
+   */
+  async renew(id) {
+    const query = new URLSearchParams({ stream: id })
+    const answer = await this.#send('/stream/token', query, { method: 'PUT' })
+    const { expiresIn } = await answer.json()
+    return typeof expiresIn === 'number' ? expiresIn : null
   }
 
   /**

@@ -152,6 +152,8 @@ export class Session {
         why = await this.#follow(why)
         if (why === 'token-expired') await this.#replaceToken()
         await this.#pause(this.#waits.afterEnd(why))
+        // Behind the wait: tokens say in whole seconds when they were issued.
+        if (why === 'token-revoked') await this.#replaceToken(why)
       } catch (error) {
         why = ''
         const refused = asError(error)
@@ -209,6 +211,9 @@ export class Session {
       const at = new Date().toISOString()
       this.#contents.take({ kind: 'marks', cursor, marks: said, at })
       this.#tell('read-state', said)
+    } else if (type === 'deleted') {
+      this.#contents.take({ kind: 'gone', cursor, gone: said })
+      this.#tell('deleted', said)
     } else if (type === 'message') {
       const notification = Object.freeze(said)
       const isNew = this.#contents.take({ kind: 'notification', cursor, notification })
@@ -241,12 +246,12 @@ export class Session {
     this.#host.onOtherUser()
   }
 
-  async #replaceToken() {
+  async #replaceToken(why = 'token-expired') {
     if (!this.#config.hasToken) return
     const before = this.#tokens.current
     const token = await this.#tokens.renew()
     if (this.#config.auth === 'cookie' || token !== before) return
-    throw new MercurioError('token-expired', 'getToken gave the token that has expired again')
+    throw new MercurioError(why, 'getToken gave the same token again')
   }
 
   /** @param {Connection} connection */

@@ -24,6 +24,8 @@ export class Stream {
   #ending = new AbortController()
   #heardAt = Date.now()
   #silence = Infinity
+  /** The token that keeps it open. */
+  #shown = ''
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #silenceTimer
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -53,11 +55,12 @@ export class Stream {
       if (this.why === '') onEvent(event)
     }, onRetry)
     try {
-      const { body, heartbeat } = await this.#api.stream(cursor, this.#ending)
+      const { body, id, heartbeat, left } = await this.#api.stream(cursor, this.#ending)
       this.#silence = HEARTBEATS * (heartbeat ?? this.#config.heartbeat)
       this.#heardAt = Date.now()
       this.#watchSilence()
-      this.#watchToken()
+      this.#shown = this.#tokens.current
+      if (id !== null) this.#renewBefore(id, left)
       const reader = body.getReader()
       for (;;) {
         const { done, value } = await reader.read()
@@ -96,17 +99,47 @@ export class Stream {
     }, wait)
   }
 
-  /** Before the token expires, the next one is asked for, and the stream given up for it. */
-  #watchToken() {
-    const before = this.#tokens.current
-    const wait = renewIn(before, Date.now())
-    if (wait === null || !this.#config.hasToken) return
+  /**
+   * Before its token expires the stream is shown the next one.
+   * @param {string} id
+   * @param {number | null} left  milliseconds until it ends
+   */
+  #renewBefore(id, left) {
+    const wait = renewIn(left)
+    if (wait === null) return
+    const end = Date.now() + Number(left)
     this.#renewalTimer = setTimeout(async () => {
-      // Where this fails, the gateway's `closing` comes next.
-      const token = await this.#tokens.renew().catch(() => before)
-      if (this.#ending.signal.aborted) return
-      if (token === before) this.#watchToken()
-      else this.giveUp('renewed')
+      const next = await this.#renew(id, end)
+      if (!this.#ending.signal.aborted) this.#renewBefore(id, next)
     }, wait)
+  }
+
+  /**
+   * The milliseconds that it has then. Where it can't be kept open (another gateway answers, or it was
+   * too late) it is given up for one with the new token, from its cursor.
+   * @param {string} id
+   * @param {number} end
+   */
+  async #renew(id, end) {
+    const { auth, hasToken } = this.#config
+    const unchanged = () => end - Date.now()
+    try {
+      if (hasToken) await this.#tokens.renew()
+    } catch {
+      // A later attempt may get one; else the gateway's `closing` is next.
+      return unchanged()
+    }
+    // What a cookie has by now only the gateway can tell.
+    if (auth !== 'cookie' && this.#tokens.current === this.#shown) return unchanged()
+    try {
+      const left = await this.#api.renew(id)
+      this.#shown = this.#tokens.current
+      return left
+    } catch {
+      // Nobody has given another cookie: the old one is as good for a new stream as for this one.
+      if (!hasToken) return unchanged()
+      this.giveUp('renewed')
+      return null
+    }
   }
 }

@@ -2,7 +2,7 @@
 
 import { MercurioError } from './api.js'
 
-/** Asked for so long before the old one expires, or after four fifths of a short life. */
+/** Asked for so long before the stream ends, or after four fifths of a short time. */
 const LEAD = 30_000
 /** The longest wait a timer can take. */
 export const LONGEST = 2 ** 31 - 1
@@ -69,32 +69,13 @@ export async function ask(getToken, auth) {
 }
 
 /**
- * Milliseconds until a token should be replaced; `null`: it does not say, or is past already (a
- * clock may be wrong: the gateway will tell).
- * @param {string} token
- * @param {number} now
+ * Milliseconds until a stream's token should be replaced; `null`: never, or it is too late (the gateway
+ * will tell).
+ * @param {number | null} left  milliseconds until the stream ends; null: it does not
  */
-export function renewIn(token, now) {
-  const exp = claims(token)?.exp
-  if (typeof exp !== 'number') return null
-  const left = exp * 1000 - now
-  if (left < 1000) return null
+export function renewIn(left) {
+  if (left === null || left < 1000) return null
   return Math.min(left - Math.min(LEAD, left / 5), LONGEST)
-}
-
-/**
- * @param {string} token
- * @returns {Record<string, unknown> | null}
- */
-function claims(token) {
-  const part = (token.split('.')[1] ?? '').replaceAll('-', '+').replaceAll('_', '/')
-  try {
-    const bytes = Uint8Array.from(atob(part), (character) => character.charCodeAt(0))
-    const found = JSON.parse(new TextDecoder().decode(bytes))
-    return typeof found === 'object' ? found : null
-  } catch {
-    return null
-  }
 }
 
 /** @param {unknown} error */

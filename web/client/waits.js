@@ -4,6 +4,8 @@
 /** The browser's own wait, until the stream says `retry:`. */
 const RETRY = 3000
 const RETRY_MAX = 60_000
+/** A token of the second in which others were revoked may be taken for one of them. */
+const REVOKED = 1000
 /** After these it is opened again at once, though not twice in a second. */
 const AT_ONCE = ['renewed', 'token-expired', 'loss', 'online', 'silent', 'other-user']
 
@@ -44,6 +46,7 @@ export class Waits {
       this.#hurriedAt = now
       return 0
     }
+    if (why === 'token-revoked') return REVOKED + this.#random()
     // The server has spread these itself.
     return why === 'shutdown' ? this.retry : this.#random()
   }

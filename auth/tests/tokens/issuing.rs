@@ -59,8 +59,13 @@ fn the_claims_are_as_the_rules_expect_them() {
     let token = issuer(&rules)
         .issue_at("billing", &scopes, HOUR, now())
         .unwrap();
-    let (header, claims) = read(&token);
+    let (header, mut claims) = read(&token);
     assert_eq!(header, json!({"alg": "HS256", "typ": "JWT"}));
+    // A name of its own: no other token has it.
+    let other = issuer(&rules).issue_at("billing", &scopes, HOUR, now());
+    let id = claims["jti"].take();
+    assert_eq!(id.as_str().map(str::len), Some(22));
+    assert_ne!(read(&other.unwrap()).1["jti"], id);
     assert_eq!(
         claims,
         json!({
@@ -68,6 +73,7 @@ fn the_claims_are_as_the_rules_expect_them() {
             "scope": "notifications:publish notifications:any",
             "iss": "house",
             "aud": "mercurio",
+            "jti": null,
             "iat": NOW,
             "exp": NOW + 3600,
         })

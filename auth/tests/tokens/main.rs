@@ -7,5 +7,6 @@ mod issuing;
 mod keys;
 mod never_panics;
 mod refusals;
+mod revoking;
 mod service;
 mod support;

@@ -7,9 +7,12 @@ use std::{
     time::Duration,
 };
 
-use mercurio_auth::{Issuer, SCOPE_ANY, SCOPE_PUBLISH};
+use mercurio_auth::{Issuer, SCOPE_ADMIN, SCOPE_ANY, SCOPE_PUBLISH};
 use mercurio_net::Dial;
-use mercurio_proto::v1::notification_service_client::NotificationServiceClient;
+use mercurio_proto::v1::{
+    admin_service_client::AdminServiceClient,
+    notification_service_client::NotificationServiceClient,
+};
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -23,8 +26,12 @@ use crate::{
     settings::Settings,
 };
 
-/// A client that shows its token with each call.
-pub type Client = NotificationServiceClient<InterceptedService<Channel, Bearer>>;
+/// Shows its token with each call.
+type Authorized = InterceptedService<Channel, Bearer>;
+/// A client of the feeds.
+pub type Client = NotificationServiceClient<Authorized>;
+/// A client of the administration.
+pub type Admin = AdminServiceClient<Authorized>;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A core that hangs is one that can't be reached: how often it is asked, and how long it has.
@@ -41,24 +48,53 @@ pub fn run(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Fai
 
 /// Connects to the first core that answers.
 pub async fn connect(settings: &Settings) -> Result<Client, Failure> {
-    let bearer = Bearer::new(&token(settings, &[SCOPE_ANY, SCOPE_PUBLISH])?)?;
+    let channel = channel(settings, &[SCOPE_ANY, SCOPE_PUBLISH]).await?;
+    Ok(Client::new(channel).max_decoding_message_size(MESSAGE_MAX))
+}
+
+/// [`connect`], for what only those who run the service may.
+pub async fn admin(settings: &Settings) -> Result<Admin, Failure> {
+    let channel = channel(settings, &[SCOPE_ADMIN]).await?;
+    Ok(Admin::new(channel).max_decoding_message_size(MESSAGE_MAX))
+}
+
+/// [`admin`], of this core alone.
+pub async fn admin_of(settings: &Settings, url: &str) -> Result<Admin, Failure> {
+    let bearer = Bearer::new(&token(settings, &[SCOPE_ADMIN])?)?;
+    let channel = channel_to(url, Dial::Tcp(tls::client(settings)?)).await?;
+    let channel = InterceptedService::new(channel, bearer);
+    Ok(Admin::new(channel).max_decoding_message_size(MESSAGE_MAX))
+}
+
+/// Keeps a failure for the end, when others are still to be asked; the one before it is said.
+pub fn note(failed: &mut Option<Failure>, failure: Failure) {
+    if let Some(before) = failed.replace(failure) {
+        eprintln!("mercurio: {before}");
+    }
+}
+
+async fn channel_to(url: &str, dial: Dial) -> Result<Channel, Failure> {
+    let endpoint = Endpoint::from_shared(url.to_owned())
+        .map_err(|error| Failure::Usage(format!("--core-url {url}: {error}")))?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE);
+    let connected = endpoint.connect_with_connector(dial).await;
+    connected.map_err(|error| {
+        let message = format!("no core answers at {url}: {}", cause(&error));
+        Status::unavailable(message).into()
+    })
+}
+
+async fn channel(settings: &Settings, scopes: &[&str]) -> Result<Authorized, Failure> {
+    let bearer = Bearer::new(&token(settings, scopes)?)?;
     let dial = Dial::Tcp(tls::client(settings)?);
     let mut last = Failure::Usage("--core-url: none is given".into());
     for url in settings.texts("core-url") {
-        let endpoint = Endpoint::from_shared(url.clone())
-            .map_err(|error| Failure::Usage(format!("--core-url {url}: {error}")))?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(KEEPALIVE)
-            .keep_alive_timeout(KEEPALIVE);
-        match endpoint.connect_with_connector(dial.clone()).await {
-            Ok(channel) => {
-                let client = NotificationServiceClient::with_interceptor(channel, bearer);
-                return Ok(client.max_decoding_message_size(MESSAGE_MAX));
-            }
-            Err(error) => {
-                let message = format!("no core answers at {url}: {}", cause(&error));
-                last = Status::unavailable(message).into();
-            }
+        match channel_to(&url, dial.clone()).await {
+            Ok(channel) => return Ok(InterceptedService::new(channel, bearer)),
+            Err(failure @ Failure::Usage(_)) => return Err(failure),
+            Err(failure) => last = failure,
         }
     }
     Err(last)

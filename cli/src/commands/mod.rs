@@ -1,14 +1,19 @@
 //! The commands: what each takes, and which function runs it.
 
 mod backup;
+mod check_config;
 mod client;
+mod delete;
 mod dev;
 mod history;
 mod migrate;
 mod publish;
 mod read;
 mod restore;
+mod revoke;
 mod serve;
+mod status;
+mod streams;
 mod subscribe;
 mod token;
 mod verify;
@@ -48,6 +53,7 @@ pub fn clap() -> Clap {
     Command::ALL
         .iter()
         .fold(clap, |clap, command| clap.subcommand(subcommand(*command)))
+        .subcommand(check_config::command(subcommand))
 }
 
 fn subcommand(command: Command) -> Clap {
@@ -93,6 +99,22 @@ fn subcommand(command: Command) -> Clap {
             read::arguments(clap),
             "mercurio read --recipient alice 17 18",
         ),
+        Command::Delete => (
+            delete::arguments(clap),
+            "mercurio delete --recipient alice --id 17",
+        ),
+        Command::Revoke => (
+            revoke::arguments(clap),
+            "mercurio revoke --jwt-secret-file key --sub alice --until 8h",
+        ),
+        Command::Status => (
+            status::arguments(clap),
+            "mercurio status --core-url http://10.0.0.5:50051 --core-url http://10.0.0.6:50051",
+        ),
+        Command::Streams => (
+            streams::arguments(clap),
+            "mercurio streams --recipient alice",
+        ),
         Command::Backup => (
             backup::arguments(clap),
             "mercurio backup --jwt-secret-file key /backups/today",
@@ -116,6 +138,9 @@ pub fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let Some((name, matches)) = matches.subcommand() else {
         return Err(Failure::Usage("a command is needed; see --help".into()));
     };
+    if name == check_config::NAME {
+        return check_config::run(matches);
+    }
     let Some(command) = Command::ALL
         .iter()
         .find(|command| command.name() == name)
@@ -133,6 +158,10 @@ pub fn run(matches: &ArgMatches) -> Result<(), Failure> {
         Command::Subscribe => client::run(subscribe::run(&settings, matches)),
         Command::History => client::run(history::run(&settings, matches)),
         Command::Read => client::run(read::run(&settings, matches)),
+        Command::Delete => client::run(delete::run(&settings, matches)),
+        Command::Revoke => client::run(revoke::run(&settings, matches)),
+        Command::Status => client::run(status::run(&settings, matches)),
+        Command::Streams => client::run(streams::run(&settings, matches)),
         Command::Backup => client::run(backup::run(&settings, matches)),
         Command::Restore => restore::run(&settings, matches),
         Command::Verify => verify::run(&settings),

@@ -21,6 +21,8 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
         "rows": report.rows,
         "bodiesApart": report.bodies,
         "idempotencyKeys": report.keys,
+        "revocations": report.revocations,
+        "deletions": report.deletions,
         "journalEntries": report.journal_entries,
         "bytes": report.bytes,
         "problems": report.problems.len(),

@@ -145,14 +145,10 @@ impl Wrong {
     fn note<T>(&mut self, result: Result<T, Failure>) -> Result<Option<T>, Failure> {
         match result {
             Ok(value) => Ok(Some(value)),
-            Err(Failure::Usage(problem)) => {
-                let problem = Problem::new(problem);
-                if !self.0.contains(&problem) {
-                    self.0.push(problem);
-                }
+            Err(failure) => {
+                failure.note(&mut self.0)?;
                 Ok(None)
             }
-            Err(failure) => Err(failure),
         }
     }
 

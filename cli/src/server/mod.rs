@@ -2,16 +2,19 @@
 //! drained at a signal.
 
 mod admin;
+pub mod configured;
 mod jwks;
 pub mod keys;
 mod listen;
 pub mod parts;
+mod process;
 pub mod tls;
+mod traces;
 
 use std::{net::SocketAddr, time::Duration};
 
 use futures_util::future::join_all;
-use mercurio_core::{Core, Door, bootstrap::Peers};
+use mercurio_core::{Core, CoreSettings, Door, bootstrap::Peers};
 use mercurio_gateway::{Gateway, GatewaySettings};
 use mercurio_net::{ClientTls, Dial, keep_current};
 use prometheus_client::registry::Registry;
@@ -29,6 +32,7 @@ use crate::{
 use keys::Keys;
 use listen::{Bound, reachable};
 use tls::Doors;
+use traces::Tracing;
 
 /// How often certificates on disk are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -46,7 +50,8 @@ pub struct Addresses {
 /// Starts the log on standard error.
 pub fn log(settings: &Settings) {
     // The table has checked it.
-    let filter = log_filter(settings.text("log-level").unwrap_or("info"));
+    let level = settings.text("log-level").unwrap_or("info");
+    let filter = log_filter(level, settings.switch("access-log"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
@@ -136,10 +141,16 @@ async fn serve(
         }
     }
     let mut registry = Registry::default();
+    process::register(&mut registry);
+    let traced = Tracing::configured(settings, &mut registry)?;
     let core = match command.has_core() {
         true => {
             let peers = peers(settings, &keys, doors.to_core.clone())?;
-            let settings = parts::core(settings);
+            let settings = CoreSettings {
+                role: command.name(),
+                traces: traced.traces(),
+                ..parts::core(settings)
+            };
             let opened = tokio::task::spawn_blocking(move || {
                 let opened = Core::open(settings, peers.as_ref(), &mut registry);
                 (opened, registry)
@@ -151,6 +162,7 @@ async fn serve(
         false => None,
     };
     let mut looks = doors.looks();
+    looks.extend(traced.look());
     looks.extend(keys.sets.iter().filter_map(|set| set.look()));
     // A gateway beside its core needs no listener to reach it by.
     let (pipe, pipes) = mercurio_net::pipe();
@@ -170,6 +182,7 @@ async fn serve(
             let settings = GatewaySettings {
                 dial,
                 tls: doors.http,
+                traces: traced.traces(),
                 ..parts::gateway(settings, urls, keys.demo.clone())
             };
             let gateway = Gateway::new(settings, keys.verifier.clone(), tokens, &mut registry)
@@ -232,6 +245,7 @@ async fn serve(
             Ok(())
         }
     };
+    traced.end().await;
     admin_ends.cancel();
     let _ = admin.await;
     served
@@ -297,12 +311,15 @@ impl Signals {
 }
 
 /// A bare level is meant for this service; libraries say only what is wrong, and at `trace` all.
-fn log_filter(text: &str) -> EnvFilter {
-    let filter = match text.trim().parse::<LevelFilter>() {
+fn log_filter(text: &str, has_access: bool) -> EnvFilter {
+    let mut filter = match text.trim().parse::<LevelFilter>() {
         Ok(level) if level < LevelFilter::TRACE => {
             format!("{},mercurio={level}", level.min(LevelFilter::WARN))
         }
         _ => text.to_owned(),
     };
+    if !has_access {
+        filter.push_str(",mercurio::access=off");
+    }
     EnvFilter::builder().parse_lossy(filter)
 }

@@ -1,7 +1,8 @@
 //! The kinds of values settings take: how each is read from text, and what is said where it can't be.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
+use ipnet::IpNet;
 use tonic::codegen::http::{HeaderName, Uri};
 use tracing_subscriber::EnvFilter;
 
@@ -33,6 +34,8 @@ pub enum Kind {
         /// The largest.
         max: u64,
     },
+    /// A decimal number from 0 to 1.
+    Ratio,
     /// One of these.
     Choice(&'static [&'static str]),
     /// `http(s)://HOST[:PORT]`.
@@ -45,6 +48,8 @@ pub enum Kind {
     Name,
     /// `http(s)://HOST[:PORT]`, as a browser writes it.
     Origin,
+    /// An address, or a network as `ADDRESS/BITS`.
+    Network,
     /// The name of a cookie.
     CookieName,
     /// A filter of `tracing_subscriber`.
@@ -54,7 +59,7 @@ pub enum Kind {
 /// A value that was read.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Value {
-    /// Address, text, choice, URL, origin, name or filter.
+    /// Address, text, ratio, choice, URL, origin, name or filter.
     Text(String),
     /// A path.
     Path(PathBuf),
@@ -91,6 +96,7 @@ impl Kind {
                 format!("a time from {min} to {max}, as in 500ms, 10s, 2h or 90d")
             }
             Self::Number { min, max } => format!("a whole number from {min} to {max}"),
+            Self::Ratio => "a number from 0 to 1, as in 0.05".to_owned(),
             Self::Choice(choices) => choices.join(" or "),
             Self::CoreUrl => {
                 "http://HOST:PORT or https://HOST:PORT without a path, as in http://127.0.0.1:50051"
@@ -106,6 +112,7 @@ impl Kind {
                 "an origin as browsers send it, SCHEME://HOST[:PORT], as in https://app.example.org"
                     .to_owned()
             }
+            Self::Network => "an address or a network, as in 10.0.0.7, 10.0.0.0/8 or fd00::/8".to_owned(),
             Self::CookieName => "a cookie's name: letters, digits and !#$%&'*+-.^_`|~".to_owned(),
             Self::LogFilter => {
                 "error, warn, info, debug, trace or off, or by module as in info,mercurio_core=debug"
@@ -144,6 +151,13 @@ impl Kind {
                 let value = text.parse().ok().filter(|_| digits)?;
                 (min..=max).contains(&value).then_some(Value::Number(value))
             }
+            Self::Ratio => {
+                let is_decimal = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+                let value: f64 = text.parse().ok().filter(|_| is_decimal)?;
+                (0.0..=1.0)
+                    .contains(&value)
+                    .then(|| Value::Text(text.to_owned()))
+            }
             Self::Choice(choices) => choices
                 .contains(&text)
                 .then(|| Value::Text(text.to_owned())),
@@ -163,6 +177,7 @@ impl Kind {
                 let fits = is_origin(text, &["http", "https"]) && !text.ends_with('/');
                 fits.then(|| Value::Text(text.to_ascii_lowercase()))
             }
+            Self::Network => network(text).map(|_| Value::Text(text.to_owned())),
             // A cookie's name is a token, as a header's is.
             Self::CookieName => {
                 let fits = HeaderName::from_bytes(text.as_bytes()).is_ok();
@@ -174,6 +189,13 @@ impl Kind {
             }
         }
     }
+}
+
+/// The network that is meant.
+#[must_use]
+pub fn network(text: &str) -> Option<IpNet> {
+    let whole = text.parse::<IpAddr>().map(IpNet::from);
+    whole.or_else(|_| text.parse()).ok()
 }
 
 fn is_address(text: &str) -> bool {
@@ -255,6 +277,9 @@ mod tests {
             (Kind::Switch, "false"),
             (TIME, "1m 30s"),
             (NUMBER, "100"),
+            (Kind::Ratio, "0"),
+            (Kind::Ratio, "0.05"),
+            (Kind::Ratio, "1"),
             (Kind::Choice(&["text", "json"]), "json"),
             (Kind::CoreUrl, "http://core.internal:50051"),
             (Kind::CoreUrl, "http://[::1]:50051/"),
@@ -267,6 +292,8 @@ mod tests {
             (Kind::Name, "mercurio-2_a"),
             (Kind::Origin, "https://app.example.org"),
             (Kind::Origin, "http://localhost:3000"),
+            (Kind::Network, "10.0.0.7"),
+            (Kind::Network, "2001:db8::/32"),
             (Kind::CookieName, "__Host-session"),
             (Kind::LogFilter, "info,mercurio_core=debug"),
         ] {
@@ -295,6 +322,11 @@ mod tests {
             (NUMBER, "101"),
             (NUMBER, "+5"),
             (NUMBER, "1e2"),
+            (Kind::Ratio, "1.01"),
+            (Kind::Ratio, "-0.1"),
+            (Kind::Ratio, "1e-3"),
+            (Kind::Ratio, "NaN"),
+            (Kind::Ratio, ""),
             (Kind::Choice(&["text", "json"]), "xml"),
             (Kind::CoreUrl, "ftp://core:50051"),
             (Kind::CoreUrl, "core:50051"),
@@ -312,6 +344,8 @@ mod tests {
             (Kind::Origin, "https://app.example.org/"),
             (Kind::Origin, "app.example.org"),
             (Kind::Origin, "*"),
+            (Kind::Network, "10.0.0.0/33"),
+            (Kind::Network, "proxy.internal"),
             (Kind::CookieName, "a b"),
             (Kind::LogFilter, "verbose=loud"),
             (Kind::LogFilter, ""),

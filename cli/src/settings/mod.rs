@@ -2,17 +2,21 @@
 //! defaults, in that order. All that is wrong is said at once.
 
 mod doors;
+mod effective;
 mod kind;
 mod layers;
 mod problem;
 mod table;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 
 use std::{collections::HashMap, path::Path, time::Duration};
 
 use clap::{Arg, ArgAction, ArgMatches, Command as ClapCommand};
+use ipnet::IpNet;
 
+pub use effective::Effective;
 pub use problem::{Problem, Problems};
 pub use table::Command;
 
@@ -35,13 +39,23 @@ impl Settings {
     /// # Errors
     /// All that is wrong.
     pub fn read(command: Command, matches: &ArgMatches) -> Result<Self, Problems> {
+        Self::read_with_origins(command, matches).0
+    }
+
+    /// Reads the settings of a command, and says of each that can be read where it is from.
+    pub fn read_with_origins(
+        command: Command,
+        matches: &ArgMatches,
+    ) -> (Result<Self, Problems>, Vec<Effective>) {
         let mut problems = Vec::new();
         let given = layers::collect(command, matches, &mut problems);
         let mut values: HashMap<&'static str, Vec<Value>> = HashMap::new();
+        let mut effective = Vec::new();
         for setting in table::all() {
             let Some(Given { source, texts }) = layers::first(setting, &given) else {
                 continue;
             };
+            let before = problems.len();
             for text in texts {
                 match setting.kind.read(text) {
                     Some(value) => values.entry(setting.name).or_default().push(value),
@@ -53,12 +67,15 @@ impl Settings {
                     )),
                 }
             }
+            if problems.len() == before {
+                effective.push(Effective::new(setting, texts, source));
+            }
         }
-        if problems.is_empty() {
-            Ok(Self(values))
-        } else {
-            Err(Problems(problems))
-        }
+        let settings = match problems.is_empty() {
+            true => Ok(Self(values)),
+            false => Err(Problems(problems)),
+        };
+        (settings, effective)
     }
 
     /// Whether nobody has set it, and it has no default.
@@ -82,6 +99,16 @@ impl Settings {
             _ => None,
         });
         texts.collect()
+    }
+
+    /// Every network of a setting.
+    pub fn networks(&self, name: &str) -> Vec<IpNet> {
+        // The table has checked them.
+        let texts = self.texts(name);
+        texts
+            .iter()
+            .filter_map(|text| kind::network(text))
+            .collect()
     }
 
     /// Every path of a setting.

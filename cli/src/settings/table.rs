@@ -1,7 +1,7 @@
 //! The one table of settings. Flags, `MERCURIO_…` variables, TOML keys, defaults and help all come
 //! from here; a new setting is a new row.
 
-use super::{doors, kind::Kind};
+use super::{doors, kind::Kind, telemetry};
 
 /// A command of the binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +24,16 @@ pub enum Command {
     History,
     /// Marks notifications.
     Read,
+    /// Shows how cores and gateways are.
+    Status,
+    /// Lists who is connected.
+    Streams,
     /// Makes a shared log of a data directory.
     Migrate,
+    /// Deletes notifications.
+    Delete,
+    /// Revokes tokens.
+    Revoke,
     /// Copies all that a core has.
     Backup,
     /// Makes a data directory of a backup.
@@ -35,15 +43,15 @@ pub enum Command {
 }
 
 use Command::{
-    Backup, Core, Dev, Gateway, History, Migrate, Publish, Read, Restore, Serve, Subscribe, Token,
-    Verify,
+    Backup, Core, Delete, Dev, Gateway, History, Migrate, Publish, Read, Restore, Revoke, Serve,
+    Status, Streams, Subscribe, Token, Verify,
 };
 
 impl Command {
     /// All, in the order in which help shows them.
     pub const ALL: &'static [Self] = &[
-        Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read, Backup, Restore,
-        Verify, Migrate,
+        Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read, Delete, Revoke,
+        Status, Streams, Backup, Restore, Verify, Migrate,
     ];
 
     /// As it is typed.
@@ -59,7 +67,11 @@ impl Command {
             Subscribe => "subscribe",
             History => "history",
             Read => "read",
+            Status => "status",
+            Streams => "streams",
             Migrate => "migrate",
+            Delete => "delete",
+            Revoke => "revoke",
             Backup => "backup",
             Restore => "restore",
             Verify => "verify",
@@ -83,13 +95,19 @@ pub(super) const SERVERS: &[Command] = &[Serve, Core, Gateway, Dev];
 const CORES: &[Command] = &[Serve, Core, Dev];
 const LOGS: &[Command] = &[Serve, Core, Dev, Migrate];
 const GATEWAYS: &[Command] = &[Serve, Gateway, Dev];
-const CLIENTS: &[Command] = &[Publish, Subscribe, History, Read, Backup];
-const CALLERS: &[Command] = &[Gateway, Publish, Subscribe, History, Read, Backup];
+const CLIENTS: &[Command] = &[
+    Publish, Subscribe, History, Read, Delete, Revoke, Status, Streams, Backup,
+];
+const CALLERS: &[Command] = &[
+    Gateway, Publish, Subscribe, History, Read, Delete, Revoke, Status, Streams, Backup,
+];
 const SIGNERS: &[Command] = &[
-    Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read, Backup,
+    Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read, Delete, Revoke, Status,
+    Streams, Backup,
 ];
 const DATA: &[Command] = &[
-    Serve, Core, Dev, Token, Publish, Subscribe, History, Read, Backup, Restore, Verify, Migrate,
+    Serve, Core, Dev, Token, Publish, Subscribe, History, Read, Delete, Revoke, Status, Streams,
+    Backup, Restore, Verify, Migrate,
 ];
 
 /// One setting.
@@ -201,7 +219,7 @@ const MIB: u64 = 1 << 20;
 
 /// Every setting there is.
 pub fn all() -> impl Iterator<Item = &'static Setting> {
-    ROWS.iter().chain(doors::ROWS)
+    ROWS.iter().chain(doors::ROWS).chain(telemetry::ROWS)
 }
 
 static ROWS: &[Setting] = &[
@@ -242,6 +260,9 @@ static ROWS: &[Setting] = &[
     Setting::new("jwt-leeway", "TIME", Kind::duration("0s", "1h"), "How far the clocks of issuer and verifier may differ")
         .of(KEYS, SERVERS)
         .default("0s"),
+    Setting::new("revocation-max-age", "TIME", Kind::duration("1m", "36500d"), "How long a revocation of tokens is kept where who revokes doesn't say when they expire: as long as tokens live, at least. With --jwt-allow-missing-exp, for ever")
+        .of(KEYS, CORES)
+        .default("90d"),
     Setting::new("jwt-cookie", "NAME", Kind::CookieName, "A cookie that may carry the token; a change by cookie is checked for its origin")
         .of(KEYS, GATEWAYS)
         .default("mercurio_token"),
@@ -259,11 +280,11 @@ static ROWS: &[Setting] = &[
     Setting::new("data-dir", "DIR", Kind::Path, "Where everything is stored; for other commands, where `mercurio dev` keeps its key")
         .of(STORE, DATA)
         .default("data"),
-    Setting::new("max-age", "TIME", Kind::duration("1s", "36500d"), "How long a notification is kept")
-        .of(STORE, CORES)
+    Setting::new("max-age", "TIME", Kind::duration("1s", "36500d"), "How long a notification is kept; the same on every core of a shared log")
+        .of(STORE, LOGS)
         .default("90d"),
-    Setting::new("max-per-recipient", "N", Kind::number(1, MAX_COUNT), "How many notifications are kept for one recipient, the newest")
-        .of(STORE, CORES)
+    Setting::new("max-per-recipient", "N", Kind::number(1, MAX_COUNT), "How many notifications are kept for one recipient, the newest; the same on every core of a shared log")
+        .of(STORE, LOGS)
         .default("10000"),
     Setting::new("sweep-interval", "TIME", Kind::duration("100ms", "1d"), "How often retention looks for what is past")
         .of(STORE, CORES)
@@ -339,6 +360,24 @@ static ROWS: &[Setting] = &[
     Setting::new("streams-max", "N", Kind::number(1, 10_000_000), "Streams open at once")
         .of(LIMITS, SERVERS)
         .default("100000"),
+    Setting::new("streams-per-address", "N", Kind::number(0, 10_000_000), "Browser streams open from one address (IPv6: from a /64), and with 1,024 more its connections; 0: no limit")
+        .of(LIMITS, GATEWAYS)
+        .default("10000"),
+    Setting::new("requests-per-address", "N", Kind::number(0, 1_000_000), "HTTP requests a second from one address (IPv6: from a /64), and ten times as many at once; 0: no limit")
+        .of(LIMITS, GATEWAYS)
+        .default("1000"),
+    Setting::new("requests-per-user", "N", Kind::number(0, 1_000_000), "HTTP requests a second by one user, publishing aside, and ten times as many at once; 0: no limit")
+        .of(LIMITS, GATEWAYS)
+        .default("100"),
+    Setting::new("publishes-per-publisher", "N", Kind::number(0, 10_000_000), "Publishes a second by one publisher, over gRPC and HTTP, and ten times as many at once; one that names several hundred recipients counts as so many; 0: no limit")
+        .of(LIMITS, CORES)
+        .default("5000"),
+    Setting::new("trusted-proxy", "NETWORK", Kind::Network, "A proxy in front of the gateway, as an address or a network as in 10.0.0.0/8, whose X-Forwarded-For or Forwarded says from which address a request comes")
+        .of(LIMITS, GATEWAYS)
+        .repeatable(),
+    Setting::new("read-timeout", "TIME", Kind::duration("100ms", "5m"), "How long an HTTP client may take to send a request's head, or its body, or to take what it is sent; over HTTP/2 three times as long for a head")
+        .of(LIMITS, GATEWAYS)
+        .default("10s"),
     Setting::new("writer-queue", "N", Kind::number(1, 1_000_000), "Requests that may wait for the writer")
         .of(LIMITS, CORES)
         .default("8192"),
@@ -363,6 +402,9 @@ static ROWS: &[Setting] = &[
     Setting::new("log-level", "FILTER", Kind::LogFilter, "What is logged: error, warn, info, debug, trace, or by module as in info,mercurio_core=debug")
         .of(RUNNING, SERVERS)
         .default("info"),
+    Setting::new("access-log", "", Kind::Switch, "Log a line for each request and call, and for each stream at its end, at the level info as mercurio::access")
+        .of(RUNNING, SERVERS)
+        .default("true"),
     Setting::new(CONFIG, "FILE", Kind::Path, "A TOML file with settings, the keys named as the flags")
         .of(RUNNING, Command::ALL),
 ];

@@ -1,10 +1,16 @@
 //! From the domain to proto.
 
+use std::collections::VecDeque;
+
+use mercurio_auth::{Revocation, Revoked};
 use mercurio_proto::v1 as pb;
 use prost_types::Timestamp;
 
 use crate::{
-    entry::{Change, FeedChange, Millis, Notification, Published, ReadStateChange, Sequence},
+    entry::{
+        Change, DeletedChange, FeedChange, Millis, Notification, Published, ReadStateChange,
+        Sequence,
+    },
     hub::{Live, RelayEvent},
     store::Opening,
 };
@@ -33,6 +39,7 @@ pub(super) fn feed_change(
     let change = match change {
         FeedChange::Notification(found) => Out::Notification(notification(recipient, found)),
         FeedChange::ReadState(change) => Out::ReadState(read_state(change)),
+        FeedChange::Deleted(change) => Out::Deleted(deleted(change)),
     };
     pb::SubscribeResponse {
         cursor,
@@ -49,14 +56,17 @@ pub(super) fn live(recipient: &str, live: &Live) -> pb::SubscribeResponse {
         change,
     } = live;
     let change = match change {
-        Change::Published(published) => {
-            Out::Notification(as_published(recipient, *cursor, published, *broadcast))
-        }
-        Change::ReadState(change) => Out::ReadState(read_state(change)),
+        Change::Published(published) => Some(Out::Notification(as_published(
+            recipient, *cursor, published, *broadcast,
+        ))),
+        Change::ReadState(change) => Some(Out::ReadState(read_state(change))),
+        Change::Deleted(change) => Some(Out::Deleted(deleted(change))),
+        // In nobody's feed.
+        Change::Revoked(_) => None,
     };
     pb::SubscribeResponse {
         cursor: *cursor,
-        change: Some(change),
+        change,
     }
 }
 
@@ -75,13 +85,17 @@ pub(super) fn opened(opening: &Opening) -> pb::SubscribeResponse {
     }
 }
 
-/// What a relay is told.
-pub(super) fn relay_event(event: RelayEvent) -> pb::RelayResponse {
+/// What a relay is told; of an entry also the trace that it was published in.
+pub(super) fn relay_event(event: RelayEvent, traceparent: Option<Box<str>>) -> pb::RelayResponse {
     use pb::relay_response::Message;
     let message = match event {
         RelayEvent::Joined { join_id, cursor } => {
             Message::Joined(pb::RelayJoined { join_id, cursor })
         }
+        RelayEvent::Revoked(revocation) => Message::Revocations(pb::RelayRevocations {
+            revocations: vec![self::revocation(&revocation)],
+            complete: true,
+        }),
         RelayEvent::Reset { cursor } => Message::Reset(pb::RelayReset { cursor }),
         RelayEvent::Entry {
             sequence: cursor,
@@ -94,22 +108,70 @@ pub(super) fn relay_event(event: RelayEvent) -> pb::RelayResponse {
                 .collect();
             let broadcast = recipient_ids.is_empty();
             let change = match change {
-                Change::Published(published) => pb::relay_entry::Change::Notification(
+                Change::Published(published) => Some(pb::relay_entry::Change::Notification(
                     as_published("", cursor, &published, broadcast),
-                ),
+                )),
                 Change::ReadState(change) => {
-                    pb::relay_entry::Change::ReadState(read_state(&change))
+                    Some(pb::relay_entry::Change::ReadState(read_state(&change)))
                 }
+                Change::Deleted(change) => Some(pb::relay_entry::Change::Deleted(deleted(&change))),
+                // In nobody's feed: it is told by itself.
+                Change::Revoked(_) => None,
             };
             Message::Entry(pb::RelayEntry {
                 cursor,
                 recipient_ids,
-                change: Some(change),
+                change,
+                traceparent: traceparent.unwrap_or_default().into(),
             })
         }
     };
     pb::RelayResponse {
         message: Some(message),
+    }
+}
+
+/// Revocations in one message.
+const REVOCATIONS_AT_ONCE: usize = 1000;
+
+/// What a relay is told of revocations when it begins.
+pub(super) fn revocations(all: &[Revocation]) -> VecDeque<pb::RelayResponse> {
+    let chunks = all.chunks(REVOCATIONS_AT_ONCE);
+    let mut messages: Vec<pb::RelayRevocations> = chunks
+        .map(|chunk| pb::RelayRevocations {
+            revocations: chunk.iter().map(revocation).collect(),
+            complete: false,
+        })
+        .collect();
+    match messages.last_mut() {
+        Some(last) => last.complete = true,
+        None => messages.push(pb::RelayRevocations {
+            revocations: Vec::new(),
+            complete: true,
+        }),
+    }
+    let messages = messages.into_iter().map(|message| pb::RelayResponse {
+        message: Some(pb::relay_response::Message::Revocations(message)),
+    });
+    messages.collect()
+}
+
+fn revocation(revocation: &Revocation) -> pb::RelayRevocation {
+    use pb::relay_revocation::Tokens;
+    let (tokens, issued_before) = match &revocation.tokens {
+        Revoked::Id(id) => (Tokens::TokenId(id.to_string()), None),
+        Revoked::User {
+            user,
+            issued_before,
+        } => (
+            Tokens::UserId(user.to_string()),
+            Some(timestamp(*issued_before)),
+        ),
+    };
+    pb::RelayRevocation {
+        tokens: Some(tokens),
+        issued_before,
+        kept_until: revocation.until.map(timestamp),
     }
 }
 
@@ -133,6 +195,15 @@ fn as_published(
     }
 }
 
+fn deleted(change: &DeletedChange) -> pb::Deleted {
+    pb::Deleted {
+        ids: change.ids.clone(),
+        up_to: change.up_to,
+        unread_count: change.unread_count,
+        at: Some(timestamp(change.at)),
+    }
+}
+
 fn read_state(change: &ReadStateChange) -> pb::ReadStateChanged {
     pb::ReadStateChanged {
         ids: change.ids.clone(),
@@ -143,7 +214,7 @@ fn read_state(change: &ReadStateChange) -> pb::ReadStateChanged {
     }
 }
 
-fn timestamp(at: Millis) -> Timestamp {
+pub(super) fn timestamp(at: Millis) -> Timestamp {
     Timestamp {
         seconds: i64::try_from(at / 1000).unwrap_or(i64::MAX),
         // Below 1,000,000,000.

@@ -6,6 +6,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -58,8 +59,8 @@ impl From<TcpListener> for Door {
 }
 
 impl Door {
-    /// The next connection. Cancelling it loses none.
-    async fn next(&mut self) -> io::Result<Accepted> {
+    /// The next connection, and where it comes from. Cancelling it loses none.
+    async fn next(&mut self) -> io::Result<(Accepted, Option<SocketAddr>)> {
         let piped = async {
             match &mut self.pipes {
                 Some(pipes) => pipes.recv().await,
@@ -67,13 +68,13 @@ impl Door {
             }
         };
         tokio::select! {
-            Some(pipe) = piped => Ok(Accepted::pipe(pipe)),
+            Some(pipe) = piped => Ok((Accepted::pipe(pipe), None)),
             accepted = self.listener.accept() => {
-                let (tcp, _peer) = accepted?;
+                let (tcp, address) = accepted?;
                 if let Err(error) = tcp.set_nodelay(true) {
                     tracing::debug!(%error, "set TCP_NODELAY");
                 }
-                Ok(Accepted::tcp(tcp, self.tls.as_ref()))
+                Ok((Accepted::tcp(tcp, self.tls.as_ref()), Some(address)))
             }
         }
     }
@@ -92,9 +93,9 @@ pub(super) fn accept(
         let (door, room, metrics, cut) = &mut open;
         // Never closed.
         let permit = room.clone().acquire_owned().await.ok()?;
-        let io = loop {
+        let (io, address) = loop {
             match door.next().await {
-                Ok(io) => break io,
+                Ok(accepted) => break accepted,
                 Err(error) => {
                     tracing::warn!(%error, "accept a connection");
                     sleep(REST).await;
@@ -103,6 +104,7 @@ pub(super) fn accept(
         };
         let connection = Connection {
             io,
+            address,
             cut: Box::pin(cut.clone().cancelled_owned()),
             silence: Some((Box::pin(sleep(handshake)), PREFACE_BYTES)),
             _permit: permit,
@@ -115,6 +117,7 @@ pub(super) fn accept(
 /// A connection that ends when it is cut, or when its client says nothing at the beginning.
 pub(super) struct Connection {
     io: Accepted,
+    address: Option<SocketAddr>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Until when the client must have sent how many more bytes, with TLS behind its handshake.
     silence: Option<(Pin<Box<Sleep>>, usize)>,
@@ -142,12 +145,23 @@ impl Connection {
     }
 }
 
-impl Connected for Connection {
-    /// Asked for before the handshake, and filled in by it.
-    type ConnectInfo = PeerNames;
+/// The other end of a connection.
+#[derive(Clone)]
+pub(super) struct Peer {
+    /// In its certificate: asked for before the handshake, and filled in by it.
+    pub names: PeerNames,
+    /// `None`: it is the gateway in this process.
+    pub address: Option<SocketAddr>,
+}
 
-    fn connect_info(&self) -> PeerNames {
-        self.io.names()
+impl Connected for Connection {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        Peer {
+            names: self.io.names(),
+            address: self.address,
+        }
     }
 }
 

@@ -8,16 +8,23 @@
 //! | `notifications` | the unary calls |
 //! | `subscribe` | one recipient's stream |
 //! | `relay` | a gateway's stream |
+//! | `gateways` | the gateways whose relays are open, and questions to them |
 //! | `snapshots` | copies of what is stored, for backups and for other cores |
-//! | `auth` | who calls, and what they may |
+//! | `admin` | what those who run the service ask |
+//! | `admission`, `auth` | who is let in; who calls, and what they may |
+//! | `access` | the access log |
 //! | `validate`, `page_token` | from proto; all that is wrong is said at once |
 //! | `convert` | to proto |
 //! | `status` | errors to `Status`, the only place |
 
+mod access;
+mod admin;
+mod admission;
 mod auth;
 mod convert;
 mod ending;
 mod ends;
+mod gateways;
 mod incoming;
 mod notifications;
 mod page_token;
@@ -35,6 +42,8 @@ use std::{
 };
 
 use mercurio_auth::{ClientScopes, Verifier};
+use mercurio_net::Rates;
+use mercurio_trace::Traces;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -46,9 +55,11 @@ use crate::{
     metrics::Metrics,
     settings::{Limits, Transport},
     store::{Store, StoreError},
-    writer::Writer,
+    writer::{WriteError, Writer},
 };
 
+pub(crate) use admin::About;
+pub(crate) use gateways::Gateways;
 pub use incoming::Door;
 pub use server::ServeError;
 pub(crate) use server::serve;
@@ -69,17 +80,44 @@ pub(crate) struct Context {
     pub verifier: Arc<Verifier>,
     pub clients: ClientScopes,
     pub streams: Streams,
+    pub publishers: Rates<String>,
+    pub gateways: Gateways,
+    pub about: About,
     pub reads: Arc<Semaphore>,
     pub snapshots: Held,
+    pub traces: Traces,
     pub shutdown: CancellationToken,
+    /// How long after it connections may take to end, before they are cut.
+    pub patience: Duration,
     /// When an overload was last logged.
     pub warned: Mutex<Option<Instant>>,
+}
+
+/// Waits until `patience` has passed since the shutdown began.
+async fn past(shutdown: &CancellationToken, patience: Duration) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(patience).await;
 }
 
 /// How often an overload is logged.
 const WARN_EVERY: Duration = Duration::from_secs(1);
 
 impl Context {
+    /// Waits for a write, at the end of the service for half of what is left at most: who asked is told
+    /// so before the connection is cut.
+    async fn written<T>(
+        &self,
+        write: impl Future<Output = Result<T, WriteError>>,
+    ) -> Result<T, Refusal> {
+        let began = Instant::now();
+        tokio::select! {
+            written = write => Ok(written?),
+            () = past(&self.shutdown, self.patience / 2) => Err(Refusal::Write(WriteError::LogAway {
+                waited: began.elapsed(),
+            })),
+        }
+    }
+
     /// Reads the store where blocking is allowed, a bounded number of reads at a time.
     async fn read<T: Send + 'static>(
         &self,

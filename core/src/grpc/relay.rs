@@ -1,11 +1,14 @@
 //! A gateway's stream: who is connected comes in, each entry that concerns one of them goes out
 //! once. It pulls, as `subscribe.rs` does; what waits is bounded at the hub.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use futures_util::stream::{self, BoxStream, StreamExt};
-use mercurio_proto::v1::{self as pb, relay_request::Message, relay_service_server::RelayService};
-use tonic::{Request, Response, Status, Streaming};
+use mercurio_proto::v1::{
+    self as pb, relay_request::Message, relay_response::Message as Out,
+    relay_service_server::RelayService,
+};
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue};
 use tracing::{Instrument, Span};
 
 use crate::{
@@ -15,11 +18,15 @@ use crate::{
 };
 
 use super::{
-    Context, auth::Caller, convert, ending::Ending, status::Refusal, streams::OpenRelay, validate,
+    Context, access::Call, auth, convert, ending::Ending, gateways::Questions, incoming::Peer,
+    status::Refusal, streams::OpenRelay, validate,
 };
 
 /// Joins that may wait for their answer; no more is read from the gateway meanwhile.
 const UNANSWERED_JOINS: usize = 4096;
+
+/// The head that says that the set of revocations comes first.
+const REVOCATIONS: &str = "mercurio-revocations";
 
 /// `mercurio.v1.RelayService`.
 pub(super) struct Relays(pub Arc<Context>);
@@ -33,10 +40,14 @@ impl RelayService for Relays {
         request: Request<Streaming<pb::RelayRequest>>,
     ) -> Result<Response<Self::RelayStream>, Status> {
         let context = &self.0;
-        open(context, request)
+        let messages = open(context, request)
             .await
-            .map(Response::new)
-            .map_err(|refusal| context.refuse(refusal))
+            .map_err(|refusal| context.refuse(refusal))?;
+        let mut response = Response::new(messages);
+        // The gateway waits for them before it lets anybody in.
+        let says = MetadataValue::from_static("told");
+        response.metadata_mut().insert(REVOCATIONS, says);
+        Ok(response)
     }
 }
 
@@ -44,15 +55,23 @@ async fn open(
     context: &Arc<Context>,
     request: Request<Streaming<pb::RelayRequest>>,
 ) -> Result<BoxStream<'static, Result<pb::RelayResponse, Status>>, Refusal> {
-    let identity = context.service(Caller::of(&request)).await?;
+    let identity = auth::service(&request)?.clone();
+    let hub = context.hub.relay();
+    let peer = request.extensions().get::<Peer>();
+    let remote = peer.and_then(|peer| peer.address);
     let relay = Relay {
+        questions: context.gateways.connected(remote, hub.load()),
+        delivered: 0,
+        call: Call::of(&request),
         _counted: context
             .streams
             .open_relay(&context.limits, &context.metrics)?,
-        hub: context.hub.relay(),
+        hub,
         requests: Some(request.into_inner()),
         unanswered: 0,
-        ending: Ending::new(&identity, &context.shutdown),
+        // Registered above: what is revoked from now on comes through the hub.
+        told: convert::revocations(&context.store.revocations().all()),
+        ending: Ending::new(identity, context),
         context: context.clone(),
     };
     let span = Span::current();
@@ -60,7 +79,10 @@ async fn open(
         async move {
             let mut relay = open?;
             match relay.next().await {
-                Ok(message) => Some((Ok(message), Some(relay))),
+                Ok(message) => {
+                    relay.delivered += 1;
+                    Some((Ok(message), Some(relay)))
+                }
                 Err(status) => Some((Err(status), None)),
             }
         }
@@ -76,13 +98,28 @@ struct Relay {
     /// `None`: the gateway has said all it will. What it joined stays so.
     requests: Option<Streaming<pb::RelayRequest>>,
     unanswered: usize,
+    questions: Questions,
+    /// Messages handed out.
+    delivered: u64,
+    call: Call,
+    /// Revocations that the gateway is told before all else.
+    told: VecDeque<pb::RelayResponse>,
     ending: Ending,
     _counted: OpenRelay,
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.call.has_delivered(self.delivered);
+    }
 }
 
 impl Relay {
     async fn next(&mut self) -> Result<pb::RelayResponse, Status> {
         loop {
+            if let Some(message) = self.told.pop_front() {
+                return Ok(message);
+            }
             let takes_requests = self.unanswered < UNANSWERED_JOINS;
             let request = async {
                 match &mut self.requests {
@@ -102,6 +139,9 @@ impl Relay {
                     }
                     None => self.requests = None,
                 },
+                question = self.questions.next() => {
+                    return Ok(pb::RelayResponse { message: Some(Out::Question(question)) });
+                }
                 event = self.hub.next() => {
                     if let Some(message) = self.message(event) {
                         return Ok(message);
@@ -134,14 +174,15 @@ impl Relay {
             }
             Some(Message::Renew(pb::RelayRenew { token })) => {
                 let identity = self.context.service_token(&token).await?;
-                self.ending = Ending::new(&identity, &self.context.shutdown);
+                self.ending = Ending::new(identity, &self.context);
             }
+            Some(Message::Answer(answer)) => self.questions.answered(answer),
             // A later gateway's: what it means can't be done, and leaving it out would be a lie.
             None => {
                 let mut wrong = validate::Violations::default();
                 wrong.add(
                     "message",
-                    "unset or unknown; join, leave or renew is needed",
+                    "unset or unknown; join, leave, renew or answer is needed",
                 );
                 return Err(Refusal::Invalid(wrong));
             }
@@ -150,9 +191,12 @@ impl Relay {
     }
 
     fn message(&mut self, event: RelayEvent) -> Option<pb::RelayResponse> {
+        let mut traceparent = None;
         match &event {
             RelayEvent::Joined { .. } => self.unanswered -= 1,
-            RelayEvent::Entry { change, .. } => {
+            RelayEvent::Entry {
+                sequence, change, ..
+            } => {
                 let is_past = |at| at <= clock::now();
                 if let Change::Published(published) = change
                     && published.expires_at.is_some_and(is_past)
@@ -160,9 +204,14 @@ impl Relay {
                     return None;
                 }
                 self.context.metrics.delivered_to_relays.inc();
+                traceparent = self.context.hub.traced().of(*sequence);
             }
-            RelayEvent::Reset { cursor } => tracing::warn!(cursor, "a relay was reset"),
+            RelayEvent::Revoked(_) => {}
+            RelayEvent::Reset { cursor } => {
+                tracing::warn!(cursor, "a relay was reset");
+                self.told = convert::revocations(&self.context.store.revocations().all());
+            }
         }
-        Some(convert::relay_event(event))
+        Some(convert::relay_event(event, traceparent))
     }
 }

@@ -1,14 +1,16 @@
 //! The gRPC server on a bound listener, from the first connection to the last.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use mercurio_proto::{
     FILE_DESCRIPTOR_SET,
     v1::{
+        admin_service_server::AdminServiceServer,
         notification_service_server::NotificationServiceServer,
         relay_service_server::RelayServiceServer, snapshot_service_server::SnapshotServiceServer,
     },
 };
+use mercurio_trace::grpc::ServeTraced;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tonic::{
@@ -21,15 +23,18 @@ use tower::{
     util::MapResponseLayer,
 };
 use tracing::Span;
-use uuid::Uuid;
 
 use crate::log::LogStatus;
 
 use super::{
     Context,
+    access::AccessLayer,
+    admin::Admin,
+    admission::Admits,
     ends::Ends,
     incoming::{self, Door},
     notifications::Notifications,
+    past,
     relay::Relays,
     snapshots::Snapshots,
 };
@@ -41,6 +46,9 @@ const REQUEST_ID_MAX: usize = 128;
 
 /// Bytes of a call's metadata: a token that is too large is refused as such, not as a broken call.
 const HEAD_MAX: u32 = 32 << 10;
+
+/// Calls that were taken back before they were looked at: more, and the connection is ended.
+const RESETS: usize = 20;
 
 /// Why serving ended, or did not begin.
 #[derive(Debug, Error)]
@@ -54,12 +62,8 @@ pub enum ServeError {
 }
 
 /// Serves until `context.shutdown` is cancelled and every connection has ended. Those that don't
-/// end within `patience` after that are cut.
-pub(crate) async fn serve(
-    context: Arc<Context>,
-    door: Door,
-    patience: Duration,
-) -> Result<(), ServeError> {
+/// end within `context.patience` after that are cut.
+pub(crate) async fn serve(context: Arc<Context>, door: Door) -> Result<(), ServeError> {
     let (cut, others_end) = (CancellationToken::new(), CancellationToken::new());
     let (health, router) = router(&context, &others_end).await?;
     let following = tokio::spawn(follow(health.clone(), context.log.clone()));
@@ -69,7 +73,7 @@ pub(crate) async fn serve(
         context.metrics.clone(),
         cut.clone(),
     );
-    let shutdown = context.shutdown.clone();
+    let (shutdown, patience) = (context.shutdown.clone(), context.patience);
     let asked_to_end = {
         let shutdown = shutdown.clone();
         async move {
@@ -108,14 +112,12 @@ async fn follow(health: HealthReporter, log: LogStatus) {
     }
 }
 
-/// Waits until `patience` has passed since the shutdown began.
-async fn past(shutdown: &CancellationToken, patience: Duration) {
-    shutdown.cancelled().await;
-    tokio::time::sleep(patience).await;
-}
-
 type MapResponse = fn(http::Response<Body>) -> http::Response<Body>;
-type Layers = Stack<MapResponseLayer<MapResponse>, Identity>;
+type Layers =
+    Stack<ServeTraced, Stack<MapResponseLayer<MapResponse>, Stack<AccessLayer, Identity>>>;
+
+/// Of these calls traces tell; others are health and reflection.
+const OURS: &str = "/mercurio.v1.";
 
 async fn router(
     context: &Arc<Context>,
@@ -126,6 +128,7 @@ async fn router(
         .max_decoding_message_size(most);
     let relays = RelayServiceServer::new(Relays(context.clone())).max_decoding_message_size(most);
     let snapshots = SnapshotServiceServer::new(Snapshots(context.clone()));
+    let admin = AdminServiceServer::new(Admin(context.clone()));
     let (health, health_service) = tonic_health::server::health_reporter();
     set_serving(&health, context.log.now().is_ready()).await;
     // Older clients (grpcurl before 1.8.8) ask for v1alpha.
@@ -138,16 +141,19 @@ async fn router(
     };
     let transport = &context.transport;
     let router = Server::builder()
+        .layer(AccessLayer)
         .layer(MapResponseLayer::new(too_large as MapResponse))
-        .trace_fn(span)
+        .layer(ServeTraced::new(context.traces.clone(), OURS))
         .timeout(transport.call_timeout)
         .http2_max_header_list_size(HEAD_MAX)
+        .http2_max_pending_accept_reset_streams(Some(RESETS))
         .max_concurrent_streams(transport.calls_per_connection)
         .http2_keepalive_interval(Some(transport.keepalive_interval))
         .http2_keepalive_timeout(Some(transport.keepalive_timeout))
-        .add_service(notifications)
-        .add_service(relays)
-        .add_service(snapshots)
+        .add_service(Admits::new(notifications, context))
+        .add_service(Admits::new(relays, context))
+        .add_service(Admits::new(snapshots, context))
+        .add_service(Admits::new(admin, context))
         .add_service(Ends::new(health_service, others_end))
         .add_service(Ends::new(reflection().build_v1()?, others_end))
         .add_service(Ends::new(reflection().build_v1alpha()?, others_end));
@@ -176,6 +182,7 @@ async fn set_serving(health: &HealthReporter, is_serving: bool) {
         <NotificationServiceServer<Notifications> as tonic::server::NamedService>::NAME,
         <RelayServiceServer<Relays> as tonic::server::NamedService>::NAME,
         <SnapshotServiceServer<Snapshots> as tonic::server::NamedService>::NAME,
+        <AdminServiceServer<Admin> as tonic::server::NamedService>::NAME,
     ];
     for service in ours {
         health.set_service_status(service, status).await;
@@ -184,18 +191,14 @@ async fn set_serving(health: &HealthReporter, is_serving: bool) {
 
 /// The span of a call: its method, and an id that the gateway's log has too. Nothing else of it is
 /// logged, least of all its token or body.
-fn span(request: &http::Request<()>) -> Span {
-    let method = request.uri().path();
-    let span = match request_id(request.headers()) {
-        Some(id) => tracing::info_span!("rpc", method, request_id = id),
-        None => tracing::info_span!("rpc", method, request_id = %Uuid::now_v7()),
-    };
+pub(super) fn span<B>(request: &http::Request<B>, request_id: &str) -> Span {
+    let span = tracing::info_span!("rpc", method = request.uri().path(), request_id);
     span.in_scope(|| tracing::debug!("called"));
     span
 }
 
 /// The id that the caller gave, if it may stand in a log.
-fn request_id(headers: &http::HeaderMap) -> Option<&str> {
+pub(super) fn request_id(headers: &http::HeaderMap) -> Option<&str> {
     let id = headers.get(REQUEST_ID)?.to_str().ok()?;
     let is_usable =
         (1..=REQUEST_ID_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());

@@ -35,6 +35,15 @@ pub(super) enum Refusal {
     NoSnapshot,
     #[error("{limit} {what} are open already, and no more are allowed")]
     TooManyStreams { what: &'static str, limit: usize },
+    #[error(
+        "{publisher:?} publishes more than {limit} a second: try again in {:.1} s",
+        wait.as_secs_f64()
+    )]
+    RateLimited {
+        publisher: String,
+        limit: u32,
+        wait: Duration,
+    },
     #[error("{reads} reads of the store are under way already; try again")]
     ReadsBusy { reads: usize },
     #[error(
@@ -66,11 +75,14 @@ impl Refusal {
             Self::NotFound => "NOT_FOUND",
             Self::NoSnapshot => "SNAPSHOT_NOT_FOUND",
             Self::TooManyStreams { .. } => "TOO_MANY_STREAMS",
+            Self::RateLimited { .. } => "RATE_LIMITED",
             Self::ReadsBusy { .. } | Self::Write(WriteError::Busy { .. }) => "STORE_BUSY",
             Self::Write(WriteError::DiskFull { .. }) => "STORE_FULL",
             Self::Write(WriteError::Failed(_)) | Self::Store(_) => "STORE_FAILED",
+            Self::Write(WriteError::TooManyRevocations { .. }) => "TOO_MANY_REVOCATIONS",
             Self::Write(WriteError::LogAway { .. }) => "LOG_AWAY",
             Self::Write(WriteError::LogHalted(_)) => "LOG_HALTED",
+            Self::Write(WriteError::TooLarge { .. }) => "TOO_LARGE_FOR_LOG",
             Self::Lagging { .. } => "LAGGING",
             Self::Write(WriteError::ShuttingDown) | Self::ShuttingDown => "SHUTTING_DOWN",
             Self::Internal(_) => "INTERNAL",
@@ -79,11 +91,13 @@ impl Refusal {
 
     fn code(&self) -> Code {
         match self {
-            Self::Invalid(_) => Code::InvalidArgument,
+            Self::Invalid(_) | Self::Write(WriteError::TooLarge { .. }) => Code::InvalidArgument,
             Self::Token(_) => Code::Unauthenticated,
             Self::NotYourFeed | Self::ScopeMissing(_) => Code::PermissionDenied,
             Self::NotFound | Self::NoSnapshot => Code::NotFound,
-            Self::TooManyStreams { .. } | Self::Write(WriteError::DiskFull { .. }) => {
+            Self::TooManyStreams { .. }
+            | Self::RateLimited { .. }
+            | Self::Write(WriteError::DiskFull { .. } | WriteError::TooManyRevocations { .. }) => {
                 Code::ResourceExhausted
             }
             Self::Store(error) if error.is_damage() => Code::DataLoss,
@@ -110,6 +124,7 @@ impl Refusal {
                 Some(Duration::from_secs(1))
             }
             Self::TooManyStreams { .. } => Some(Duration::from_secs(5)),
+            Self::RateLimited { wait, .. } => Some(*wait),
             Self::Write(WriteError::DiskFull { .. }) => Some(Duration::from_secs(10)),
             _ => None,
         }
@@ -177,7 +192,11 @@ fn metadata(refusal: &Refusal) -> HashMap<String, String> {
     let of = |key: &str, value: String| HashMap::from([(key.to_owned(), value)]);
     match refusal {
         Refusal::ScopeMissing(scope) => of("scope", (*scope).to_owned()),
-        Refusal::TooManyStreams { limit, .. } => of("limit", limit.to_string()),
+        Refusal::TooManyStreams { limit, .. }
+        | Refusal::Write(WriteError::TooManyRevocations { limit }) => {
+            of("limit", limit.to_string())
+        }
+        Refusal::RateLimited { limit, .. } => of("limit", limit.to_string()),
         _ => HashMap::new(),
     }
 }
@@ -225,6 +244,18 @@ mod tests {
                 false,
             ),
             (
+                Refusal::Token(TokenError::Revoked),
+                Code::Unauthenticated,
+                "TOKEN_REVOKED",
+                false,
+            ),
+            (
+                WriteError::TooManyRevocations { limit: 1 }.into(),
+                Code::ResourceExhausted,
+                "TOO_MANY_REVOCATIONS",
+                false,
+            ),
+            (
                 Refusal::Token(TokenError::Malformed),
                 Code::Unauthenticated,
                 "TOKEN_INVALID",
@@ -259,6 +290,16 @@ mod tests {
                 true,
             ),
             (
+                Refusal::RateLimited {
+                    publisher: "billing".into(),
+                    limit: 5,
+                    wait: Duration::from_millis(200),
+                },
+                Code::ResourceExhausted,
+                "RATE_LIMITED",
+                true,
+            ),
+            (
                 Refusal::ReadsBusy { reads: 1 },
                 Code::Unavailable,
                 "STORE_BUSY",
@@ -271,6 +312,12 @@ mod tests {
                 true,
             ),
             (full.into(), Code::ResourceExhausted, "STORE_FULL", true),
+            (
+                WriteError::TooLarge { bytes: 2, most: 1 }.into(),
+                Code::InvalidArgument,
+                "TOO_LARGE_FOR_LOG",
+                false,
+            ),
             (
                 WriteError::Failed("f".into()).into(),
                 Code::Unavailable,

@@ -1,11 +1,19 @@
 //! How many streams are open, in all and for one user.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::SystemTime,
+};
 
 use parking_lot::Mutex;
 
 use crate::{
-    entry::RecipientId,
+    entry::{RecipientId, Sequence},
     metrics::{Metrics, Raised},
     settings::Limits,
 };
@@ -22,14 +30,37 @@ struct Open {
     relays: usize,
     /// Live ones; nobody without one.
     of_user: HashMap<RecipientId, usize>,
+    /// The live ones, by recipient and number.
+    live: BTreeMap<(RecipientId, u64), Arc<Shown>>,
+    last: u64,
+}
+
+/// A live stream, as it is shown to who asks who is connected.
+struct Shown {
+    user: Box<str>,
+    opened_at: SystemTime,
+    /// It reads the store.
+    is_behind: AtomicBool,
+    cursor: AtomicU64,
+}
+
+/// A live stream, and how it was doing.
+pub(super) struct Listed {
+    pub recipient: RecipientId,
+    pub id: u64,
+    pub user: Box<str>,
+    pub opened_at: SystemTime,
+    pub is_behind: bool,
+    pub cursor: Sequence,
 }
 
 impl Streams {
-    /// Counts a stream in for as long as what is returned lives. One that ends at the present
+    /// Counts a stream that `by` opens in for as long as what is returned lives. One that ends at the present
     /// doesn't count for its user.
     pub(super) fn open(
         &self,
         user: &RecipientId,
+        by: &str,
         is_live: bool,
         limits: &Limits,
         metrics: &Metrics,
@@ -53,12 +84,42 @@ impl Streams {
             open.of_user.insert(user.clone(), of_user + 1);
         }
         open.all += 1;
+        let live = is_live.then(|| open.show(user, by));
         drop(open);
         Ok(OpenStream {
             streams: self.clone(),
-            user: is_live.then(|| user.clone()),
+            live,
             _shown: Raised::new(&metrics.streams),
         })
+    }
+
+    /// At most `limit` of the live streams, of everyone's or of `recipient`'s, behind `after`; and
+    /// whether there are more.
+    pub(super) fn live(
+        &self,
+        recipient: Option<&RecipientId>,
+        after: Option<(RecipientId, u64)>,
+        limit: usize,
+    ) -> (Vec<Listed>, bool) {
+        let first = match (after, recipient) {
+            (Some(after), _) => Bound::Excluded(after),
+            // Their numbers begin with 1.
+            (None, Some(recipient)) => Bound::Excluded((recipient.clone(), 0)),
+            (None, None) => Bound::Unbounded,
+        };
+        let open = self.0.lock();
+        let behind = open.live.range((first, Bound::Unbounded));
+        let mut theirs = behind.take_while(|((of, _), _)| recipient.is_none_or(|one| one == of));
+        let listed = theirs.by_ref().take(limit);
+        let listed = listed.map(|((recipient, id), shown)| Listed {
+            recipient: recipient.clone(),
+            id: *id,
+            user: shown.user.clone(),
+            opened_at: shown.opened_at,
+            is_behind: shown.is_behind.load(Relaxed),
+            cursor: shown.cursor.load(Relaxed),
+        });
+        (listed.collect(), theirs.next().is_some())
     }
 
     /// Counts a relay in for as long as what is returned lives.
@@ -83,23 +144,49 @@ impl Streams {
     }
 }
 
+impl Open {
+    fn show(&mut self, user: &RecipientId, by: &str) -> ((RecipientId, u64), Arc<Shown>) {
+        self.last += 1;
+        let key = (user.clone(), self.last);
+        let shown = Arc::new(Shown {
+            user: by.into(),
+            opened_at: SystemTime::now(),
+            is_behind: AtomicBool::new(true),
+            cursor: AtomicU64::new(0),
+        });
+        self.live.insert(key.clone(), shown.clone());
+        (key, shown)
+    }
+}
+
 /// An open stream.
 pub(super) struct OpenStream {
     streams: Streams,
-    user: Option<RecipientId>,
+    /// `None`: it ends at the present.
+    live: Option<((RecipientId, u64), Arc<Shown>)>,
     _shown: Raised,
+}
+
+impl OpenStream {
+    /// Where the stream stands, and whether it reads the store.
+    pub fn stands(&self, cursor: Sequence, is_behind: bool) {
+        if let Some((_, shown)) = &self.live {
+            shown.cursor.store(cursor, Relaxed);
+            shown.is_behind.store(is_behind, Relaxed);
+        }
+    }
 }
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
         let mut open = self.streams.0.lock();
         open.all -= 1;
-        if let Some(user) = &self.user
-            && let Some(of_user) = open.of_user.get_mut(user)
-        {
+        let Some((key, _)) = &self.live else { return };
+        open.live.remove(key);
+        if let Some(of_user) = open.of_user.get_mut(&key.0) {
             *of_user -= 1;
             if *of_user == 0 {
-                open.of_user.remove(user);
+                open.of_user.remove(&key.0);
             }
         }
     }
@@ -131,7 +218,7 @@ mod tests {
         let metrics = Metrics::default();
         let streams = Streams::default();
         let id = |name| RecipientId::new(name).unwrap();
-        let open = |name, is_live| streams.open(&id(name), is_live, &limits, &metrics);
+        let open = |name, is_live| streams.open(&id(name), "by", is_live, &limits, &metrics);
         let first = open("ada", true).unwrap();
         let _second = open("ada", true).unwrap();
         assert!(matches!(
@@ -149,6 +236,43 @@ mod tests {
         let third = open("ada", true).unwrap();
         drop((third, _second, _current, _bob));
         assert!(streams.0.lock().of_user.is_empty());
+        assert!(streams.0.lock().live.is_empty());
         assert_eq!((streams.0.lock().all, metrics.streams.get()), (0, 0));
+    }
+
+    #[test]
+    fn live_streams_are_listed_a_page_at_a_time() {
+        let (limits, metrics, streams) =
+            (Limits::default(), Metrics::default(), Streams::default());
+        let id = |name| RecipientId::new(name).unwrap();
+        let open = |name, is_live| streams.open(&id(name), "by", is_live, &limits, &metrics);
+        let names = ["bob", "ada", "cyd", "ada"];
+        let held: Vec<_> = names.map(|name| open(name, true).unwrap()).into();
+        let _current = open("ada", false).unwrap();
+        held[1].stands(7, false);
+        let mut after = None;
+        let mut pages = Vec::new();
+        loop {
+            let (page, more) = streams.live(None, after, 3);
+            let last = page.last().unwrap();
+            after = Some((last.recipient.clone(), last.id));
+            pages.push(page);
+            if !more {
+                break;
+            }
+        }
+        let listed: Vec<_> = pages
+            .iter()
+            .flatten()
+            .map(|listed| (listed.recipient.as_str(), listed.id))
+            .collect();
+        assert_eq!(listed, [("ada", 2), ("ada", 4), ("bob", 1), ("cyd", 3)]);
+        assert_eq!((pages[0][0].cursor, pages[0][0].is_behind), (7, false));
+        assert!(pages[0][1].is_behind);
+        let (page, more) = streams.live(Some(&id("ada")), None, 1);
+        assert_eq!((page.len(), more), (1, true));
+        let (page, more) = streams.live(Some(&id("ada")), Some((id("ada"), 2)), 9);
+        assert_eq!((page[0].id, page.len(), more), (4, 1, false));
+        assert!(streams.live(Some(&id("dan")), None, 9).0.is_empty());
     }
 }

@@ -22,7 +22,8 @@ use crate::{
 
 use super::{
     Context,
-    auth::{Caller, check_feed},
+    access::Call,
+    auth::{self, check_feed},
     convert,
     ending::Ending,
     status::Refusal,
@@ -42,14 +43,18 @@ pub(super) async fn open(
     context: &Arc<Context>,
     request: Request<pb::SubscribeRequest>,
 ) -> Result<Messages, Refusal> {
-    let identity = context.identify(Caller::of(&request)).await?;
+    let identity = auth::caller(&request)?.clone();
+    let call = Call::of(&request);
     let query = validate::subscribe(request.into_inner(), &context.limits)?;
     check_feed(&identity, &query.recipient)?;
     let is_live = !query.until_current && !query.only_opened;
-    let counted =
-        context
-            .streams
-            .open(&query.recipient, is_live, &context.limits, &context.metrics)?;
+    let counted = context.streams.open(
+        &query.recipient,
+        &identity.user,
+        is_live,
+        &context.limits,
+        &context.metrics,
+    )?;
     let feed = Feed {
         live: is_live.then(|| context.hub.subscribe(query.recipient.clone())),
         cursor: 0,
@@ -57,9 +62,11 @@ pub(super) async fn open(
         page: VecDeque::new(),
         context: context.clone(),
         query,
-        _counted: counted,
+        delivered: 0,
+        call,
+        counted,
     };
-    let ending = Ending::new(&identity, &context.shutdown);
+    let ending = Ending::new(identity, context);
     let span = Span::current();
     let messages = stream::unfold(Some((feed, ending)), move |open| {
         async move {
@@ -72,6 +79,8 @@ pub(super) async fn open(
             match next {
                 Ok(Some(message)) => {
                     feed.context.metrics.delivered_to_streams.inc();
+                    feed.delivered += 1;
+                    feed.shows();
                     Some((Ok(message), Some((feed, ending))))
                 }
                 Ok(None) => None,
@@ -94,7 +103,16 @@ struct Feed {
     at: At,
     /// Read from the store, and not handed out yet.
     page: VecDeque<(Sequence, FeedChange)>,
-    _counted: OpenStream,
+    /// Messages handed out.
+    delivered: u64,
+    call: Call,
+    counted: OpenStream,
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.call.has_delivered(self.delivered);
+    }
 }
 
 enum At {
@@ -139,7 +157,10 @@ impl Feed {
                         None => return Ok(None),
                         // While the store was read more came than its queue holds.
                         Some(live) if live.has_lagged() => self.return_to_store(),
-                        Some(_) => self.at = At::Live,
+                        Some(_) => {
+                            self.at = At::Live;
+                            self.shows();
+                        }
                     }
                 }
                 At::Live => {
@@ -228,7 +249,7 @@ impl Feed {
         self.cursor = sequence;
         let is_wanted = match &change {
             FeedChange::Notification(found) => self.wants(&found.published, clock::now()),
-            FeedChange::ReadState(_) => true,
+            FeedChange::ReadState(_) | FeedChange::Deleted(_) => true,
         };
         let recipient = self.query.recipient.as_str();
         is_wanted.then(|| convert::feed_change(recipient, sequence, &change))
@@ -243,7 +264,8 @@ impl Feed {
                 self.cursor = live.sequence;
                 let is_wanted = match &live.change {
                     Change::Published(published) => self.wants(published, clock::now()),
-                    Change::ReadState(_) => true,
+                    Change::ReadState(_) | Change::Deleted(_) => true,
+                    Change::Revoked(_) => false,
                 };
                 is_wanted.then(|| self.as_live(&live))
             }
@@ -262,6 +284,13 @@ impl Feed {
             subscription.rejoin();
         }
         self.at = self.store_up_to(self.context.store.last_sequence(), false);
+        self.shows();
+    }
+
+    /// Where it stands, for who asks who is connected.
+    fn shows(&self) {
+        self.counted
+            .stands(self.cursor, !matches!(self.at, At::Live));
     }
 
     fn as_live(&self, live: &Live) -> pb::SubscribeResponse {

@@ -9,10 +9,12 @@
 
 mod queue;
 mod relay;
+mod traced;
 
 use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use crate::{
     entry::{Applied, Audience, Change, RecipientId, Sequence},
@@ -21,7 +23,8 @@ use crate::{
 };
 
 pub use queue::{Lagged, Live};
-pub use relay::{RelayEvent, RelayFull, RelaySubscription};
+pub use relay::{RelayEvent, RelayFull, RelayLoad, RelaySubscription};
+pub use traced::Traced;
 
 use queue::Queue;
 use relay::RelayQueue;
@@ -31,6 +34,9 @@ pub struct Hub {
     settings: HubSettings,
     metrics: Arc<Metrics>,
     readers: Mutex<Readers>,
+    /// Tokens were revoked.
+    revoked: watch::Sender<()>,
+    traced: Traced,
 }
 
 struct Readers {
@@ -61,7 +67,15 @@ impl Hub {
             settings,
             metrics,
             readers: Mutex::new(readers),
+            revoked: watch::Sender::new(()),
+            traced: Traced::default(),
         }
+    }
+
+    /// Within which traces recent notifications were published.
+    #[must_use]
+    pub fn traced(&self) -> &Traced {
+        &self.traced
     }
 
     /// Hands entries to their readers. The writer calls it, in sequence order, with what is safe
@@ -71,13 +85,17 @@ impl Hub {
         let mut readers = self.readers.lock();
         for applied in batch {
             debug_assert!(
-                applied.sequence > readers.last,
+                // A deletion from several views is one entry, told to each for itself.
+                applied.sequence >= readers.last,
                 "entries come in sequence order"
             );
             readers.last = applied.sequence;
             readers.hand_to_streams(applied, &self.settings, &self.metrics);
             for relay in &readers.relays {
                 relay.push(applied, &self.settings, &self.metrics);
+            }
+            if matches!(applied.change, Change::Revoked(_)) {
+                self.revoked.send_replace(());
             }
         }
         self.metrics.last_sequence.set(newest.sequence);
@@ -94,7 +112,13 @@ impl Hub {
         for relay in &readers.relays {
             relay.reset(readers.last);
         }
+        self.revoked.send_replace(());
         self.metrics.last_sequence.set(readers.last);
+    }
+
+    /// Changes whenever tokens were revoked, once the store says which.
+    pub(crate) fn revoked(&self) -> watch::Receiver<()> {
+        self.revoked.subscribe()
     }
 
     /// Registers a stream of one recipient: it gets every entry after the sequence at which this
@@ -169,6 +193,9 @@ fn weight(change: &Change) -> usize {
         + match change {
             Change::Published(published) => published.data.len() + published.topic.len(),
             Change::ReadState(change) => change.ids.len() * 8,
+            Change::Deleted(change) => change.ids.len() * 8,
+            // It is reckoned as the largest name.
+            Change::Revoked(_) => 256,
         }
 }
 

@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use mercurio_auth::Revocation;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -35,7 +36,9 @@ pub enum RelayEvent {
         /// What changed.
         change: Change,
     },
-    /// Entries up to `cursor` were left out.
+    /// Tokens were revoked: told to all, whoever has joined.
+    Revoked(Revocation),
+    /// Entries and revocations up to `cursor` were left out.
     Reset {
         /// The last of them.
         cursor: Sequence,
@@ -65,24 +68,15 @@ struct State {
 impl RelayQueue {
     pub fn push(&self, applied: &Applied, settings: &HubSettings, metrics: &Metrics) {
         let mut state = self.state.lock();
-        if state.joined.is_empty() {
-            return;
-        }
-        let recipients: Vec<RecipientId> = match &applied.audience {
-            Audience::Everyone => Vec::new(),
-            Audience::Recipients(named) => {
-                let joined = named
-                    .iter()
-                    .filter(|recipient| state.joined.contains(*recipient));
-                let joined: Vec<_> = joined.cloned().collect();
-                if joined.is_empty() {
-                    return;
-                }
-                joined
-            }
+        let event = match &applied.change {
+            Change::Revoked(revocation) => RelayEvent::Revoked(revocation.clone()),
+            _ => match state.entry(applied) {
+                Some(entry) => entry,
+                None => return,
+            },
         };
         let sequence = applied.sequence;
-        let bytes = state.bytes + weight(&recipients, &applied.change);
+        let bytes = state.bytes + weight(&event);
         let is_full = state.entries >= settings.relay_entries
             // However large, one entry always fits.
             || (bytes > settings.relay_bytes && state.entries > 0);
@@ -92,12 +86,7 @@ impl RelayQueue {
         } else {
             state.entries += 1;
             state.bytes = bytes;
-            let change = applied.change.clone();
-            state.events.push_back(RelayEvent::Entry {
-                sequence,
-                recipients,
-                change,
-            });
+            state.events.push_back(event);
         }
         drop(state);
         self.ready.notify_one();
@@ -110,6 +99,31 @@ impl RelayQueue {
 }
 
 impl State {
+    /// The entry as those who joined are told of it; `None`: it concerns none of them.
+    fn entry(&self, applied: &Applied) -> Option<RelayEvent> {
+        if self.joined.is_empty() {
+            return None;
+        }
+        let recipients: Vec<RecipientId> = match &applied.audience {
+            Audience::Everyone => Vec::new(),
+            Audience::Recipients(named) => {
+                let joined = named
+                    .iter()
+                    .filter(|recipient| self.joined.contains(*recipient));
+                let joined: Vec<_> = joined.cloned().collect();
+                if joined.is_empty() {
+                    return None;
+                }
+                joined
+            }
+        };
+        Some(RelayEvent::Entry {
+            sequence: applied.sequence,
+            recipients,
+            change: applied.change.clone(),
+        })
+    }
+
     /// Leaves out what waits, up to `cursor`. Joins that are not answered yet are answered behind
     /// it: what follows them is again without a gap.
     fn reset(&mut self, reset_at: Sequence) {
@@ -124,9 +138,18 @@ impl State {
     }
 }
 
-fn weight(recipients: &[RecipientId], change: &Change) -> usize {
-    let ids: usize = recipients.iter().map(|id| id.as_str().len() + 48).sum();
-    super::weight(change) + ids
+/// Of an entry; 0: of what doesn't count.
+fn weight(event: &RelayEvent) -> usize {
+    match event {
+        RelayEvent::Entry {
+            recipients, change, ..
+        } => {
+            let ids: usize = recipients.iter().map(|id| id.as_str().len() + 48).sum();
+            super::weight(change) + ids
+        }
+        RelayEvent::Revoked(revocation) => super::weight(&Change::Revoked(revocation.clone())),
+        RelayEvent::Joined { .. } | RelayEvent::Reset { .. } => 0,
+    }
 }
 
 /// A registered relay; it leaves when it is dropped.
@@ -135,7 +158,25 @@ pub struct RelaySubscription {
     queue: Arc<RelayQueue>,
 }
 
+/// How a relay is doing, for who asks meanwhile.
+pub struct RelayLoad(Arc<RelayQueue>);
+
+impl RelayLoad {
+    /// Recipients who have joined, and entries that wait to be sent.
+    #[must_use]
+    pub fn now(&self) -> (usize, usize) {
+        let state = self.0.state.lock();
+        (state.joined.len(), state.entries)
+    }
+}
+
 impl RelaySubscription {
+    /// How it is doing, from now on.
+    #[must_use]
+    pub fn load(&self) -> RelayLoad {
+        RelayLoad(self.queue.clone())
+    }
+
     pub(super) fn new(hub: Arc<Hub>, queue: Arc<RelayQueue>) -> Self {
         Self { hub, queue }
     }
@@ -195,13 +236,9 @@ impl RelaySubscription {
             {
                 let mut state = self.queue.state.lock();
                 if let Some(event) = state.events.pop_front() {
-                    if let RelayEvent::Entry {
-                        recipients, change, ..
-                    } = &event
-                    {
-                        state.entries -= 1;
-                        state.bytes -= weight(recipients, change);
-                    }
+                    let bytes = weight(&event);
+                    state.entries -= usize::from(bytes > 0);
+                    state.bytes -= bytes;
                     return event;
                 }
             }

@@ -8,14 +8,18 @@
 //! |---|---|
 //! | `embedded` | the store's own journal |
 //! | `nats`, `rabbitmq` | a log elsewhere: connecting, appending, tailing, bounds |
-//! | `remote` | what those two have in common: order, copies, gaps, reconnecting |
+//! | `remote`, `link` | what those two have in common: reconnecting; order, copies, gaps, one connection |
+//! | `bounds`, `clock` | whether a log is the one that was applied; what is stamped |
 //! | `outbox` | what was appended and has not come back |
 //! | `message`, `identity` | how entries travel; which log it is |
 //! | `status` | how it is doing |
 
+mod bounds;
 mod broker;
+mod clock;
 mod embedded;
 mod identity;
+mod link;
 mod message;
 mod nats;
 mod outbox;
@@ -24,19 +28,24 @@ mod remote;
 mod settings;
 mod status;
 
+use std::time::Duration;
+
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-use crate::{entry::Entry, store::Appender};
+use crate::entry::Entry;
 
 pub use identity::{ENTRIES_MAX, LogId, Position, SEQUENCE_MAX};
 pub use settings::{LogKind, LogSettings};
 pub use status::{LogState, LogStatus};
 
+pub(crate) use bounds::check;
+#[cfg(test)]
+pub(crate) use broker::Origin;
 pub(crate) use broker::{Broker, connect_once};
 pub(crate) use embedded::Embedded;
-pub(crate) use message::Message;
-pub(crate) use remote::{check, open};
+pub(crate) use message::{Message, OVERHEAD};
+pub(crate) use remote::{Joined, open};
 
 /// A log: entries in one order for all who apply them.
 pub(crate) trait Log: Send {
@@ -55,18 +64,39 @@ pub(crate) trait Log: Send {
 pub(crate) enum Appended {
     /// Its place is the next one, and committing it makes it safe.
     Here(Vec<Entry>),
-    /// It is on its way, and comes back with this number.
-    Sent(Appender),
+    /// It is on its way, and comes back with this ticket.
+    Sent(u64),
 }
 
 /// What comes from a log elsewhere.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// The next message.
-    Message(Position, Message),
+    Message(Arrived),
     /// The log has this one of ours safely.
     Safe(u64),
+    /// The log never takes this one of ours: it is larger than the engine allows.
+    TooLarge {
+        ticket: u64,
+        bytes: usize,
+        most: usize,
+    },
 }
+
+/// A message in its place.
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    pub position: Position,
+    pub message: Message,
+    /// CRC-32 of it as it stands in the log.
+    pub crc: u32,
+    /// It is this one of ours, in its turn.
+    pub ticket: Option<u64>,
+}
+
+/// How far a core's clock may be ahead of the log's: what it wrote would make all cores forget too
+/// early.
+pub(crate) const CLOCK_AHEAD: Duration = Duration::from_secs(60);
 
 /// Why a log elsewhere can't be used.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

@@ -21,13 +21,18 @@ use http::Uri;
 use mercurio_net::{ClientFiles, ClientTls, Dial, HTTP1, get};
 use tokio::time::timeout;
 
+use crate::store::Retention;
+
 use super::{
-    LogError, LogId, LogSettings, Position,
-    broker::{Bounds, Broker, Confirmed, Tail},
+    LogError, LogSettings, Position,
+    broker::{Bounds, Broker, Confirmed, Delivered, Origin, Tail},
 };
 
 /// Where a stream's identity stands in its metadata.
 const ID_KEY: &str = "mercurio-log";
+
+/// Where the retention that all its cores have stands in it.
+const RETENTION_KEY: &str = "mercurio-retention";
 
 /// How long an acknowledgement may take before all is sent again.
 const ACK: Duration = Duration::from_secs(5);
@@ -40,12 +45,13 @@ struct Nats {
     jetstream: jetstream::Context,
     stream: String,
     subject: String,
-    log: LogId,
+    origin: Origin,
+    max_payload: usize,
 }
 
 pub(super) async fn connect(
     settings: &LogSettings,
-    new: Option<LogId>,
+    new: Option<Origin>,
 ) -> Result<Box<dyn Broker>, LogError> {
     for monitor in &settings.monitors {
         check_sync(monitor, settings).await?;
@@ -56,12 +62,13 @@ pub(super) async fn connect(
         .ack_timeout(ACK)
         .build(client.clone());
     let info = stream(&jetstream, settings, new).await?;
-    let log = check(&info, settings)?;
+    let origin = check(&info, settings)?;
     Ok(Box::new(Nats {
         jetstream,
         stream: info.config.name,
         subject: subject(settings),
-        log,
+        origin,
+        max_payload: client.max_payload(),
     }))
 }
 
@@ -101,7 +108,7 @@ fn subject(settings: &LogSettings) -> String {
 async fn stream(
     jetstream: &jetstream::Context,
     settings: &LogSettings,
-    new: Option<LogId>,
+    new: Option<Origin>,
 ) -> Result<Info, LogError> {
     let found = jetstream.get_stream(&settings.name).await;
     let error = match found {
@@ -114,6 +121,11 @@ async fn stream(
     let Some(new) = new.filter(|_| is_missing) else {
         return Err(LogError::away(error));
     };
+    let mut metadata = HashMap::from([(ID_KEY.to_owned(), new.log.to_string())]);
+    metadata.extend(
+        new.retention
+            .map(|retention| (RETENTION_KEY.to_owned(), retention.to_text())),
+    );
     let config = Config {
         name: settings.name.clone(),
         subjects: vec![subject(settings)],
@@ -124,7 +136,7 @@ async fn stream(
         max_age: settings.max_age.unwrap_or_default(),
         allow_direct: false,
         deny_delete: true,
-        metadata: HashMap::from([(ID_KEY.to_owned(), new.to_string())]),
+        metadata,
         ..Config::default()
     };
     match jetstream.create_stream(config).await {
@@ -193,7 +205,7 @@ async fn check_sync(monitor: &str, settings: &LogSettings) -> Result<(), LogErro
 }
 
 /// A stream that keeps less than was asked for is refused.
-fn check(info: &Info, settings: &LogSettings) -> Result<LogId, LogError> {
+fn check(info: &Info, settings: &LogSettings) -> Result<Origin, LogError> {
     let config = &info.config;
     let refuse = |what: String| {
         Err(LogError::Refused(format!(
@@ -222,18 +234,27 @@ fn check(info: &Info, settings: &LogSettings) -> Result<LogId, LogError> {
     if config.max_messages_per_subject > 0 {
         return refuse("drops messages by their subject".into());
     }
-    match config.metadata.get(ID_KEY).map(|id| id.parse()) {
-        Some(Ok(id)) => Ok(id),
-        _ => refuse(format!(
+    let Some(Ok(log)) = config.metadata.get(ID_KEY).map(|id| id.parse()) else {
+        return refuse(format!(
             "is not one of Mercurio's: its metadata has no `{ID_KEY}`; choose another `--log-name`"
-        )),
+        ));
+    };
+    let noted: Option<Result<Retention, ()>> =
+        config.metadata.get(RETENTION_KEY).map(|text| text.parse());
+    match noted.transpose() {
+        Ok(retention) => Ok(Origin { log, retention }),
+        Err(()) => refuse(format!("has a `{RETENTION_KEY}` that can't be read")),
     }
 }
 
 #[tonic::async_trait]
 impl Broker for Nats {
-    fn log(&self) -> LogId {
-        self.log
+    fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    fn max_payload(&self) -> usize {
+        self.max_payload
     }
 
     async fn bounds(&self) -> Result<Bounds, LogError> {
@@ -278,8 +299,14 @@ impl Broker for Nats {
             .await
             .map_err(LogError::away)?;
         let messages = messages.map_err(LogError::away).and_then(async |message| {
-            let position = message.info().map_err(LogError::away)?.stream_sequence;
-            Ok((position, message.message.payload))
+            let info = message.info().map_err(LogError::away)?;
+            let (position, at) = (info.stream_sequence, info.published);
+            let millis = at.unix_timestamp_nanos() / 1_000_000;
+            Ok(Delivered {
+                position,
+                at: u64::try_from(millis).ok(),
+                payload: message.message.payload,
+            })
         });
         Ok(messages.boxed())
     }

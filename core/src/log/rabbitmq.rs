@@ -2,7 +2,9 @@
 //! position.
 //!
 //! A queue has no room for an identity, so each message says which log it is of, and the first one
-//! says nothing else. Where the queue ends can't be asked: it is what the last chunk ends with.
+//! says nothing else. Where the queue ends can't be asked: it is what the last chunk ends with. When
+//! a message came isn't said either, but the queue can be read from a time on: so it is known whether
+//! this core's clock is ahead of the servers'.
 
 use std::time::Duration;
 
@@ -20,11 +22,11 @@ use lapin::{
 };
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::clock;
+use crate::{clock, entry::Millis};
 
 use super::{
-    LogError, LogId, LogSettings, Message, Position,
-    broker::{Bounds, Broker, Confirmed, Tail},
+    CLOCK_AHEAD, LogError, LogSettings, Message, Position,
+    broker::{Bounds, Broker, Confirmed, Delivered, Origin, Tail},
 };
 
 /// Deliveries that may be under way; acknowledged as they are read.
@@ -36,22 +38,26 @@ const LOOKED_AT: u16 = 32;
 /// How long the first message of a queue may take to come; an empty one has none.
 const FIRST: Duration = Duration::from_secs(2);
 
+/// How long it may take where there is one.
+const FIRST_OF_SOME: Duration = Duration::from_secs(4);
+
 /// A last chunk that has been read this long ago is read whole.
 const QUIET: Duration = Duration::from_millis(250);
 
+/// Bytes of a message that a server takes by default, in its newest version (`max_message_size`).
+const MAX_PAYLOAD: usize = 16 << 20;
+
 struct RabbitMq {
     /// Closed when it is dropped.
-    _connection: Connection,
+    connection: Connection,
     channel: Channel,
-    /// For looking: an error closes a channel, and there are consumers to cancel.
-    looks: Channel,
     queue: ShortString,
-    log: LogId,
+    origin: Origin,
 }
 
 pub(super) async fn connect(
     settings: &LogSettings,
-    new: Option<LogId>,
+    new: Option<Origin>,
 ) -> Result<Box<dyn Broker>, LogError> {
     let connection = connection(settings).await?;
     let channel = connection.create_channel().await.map_err(LogError::away)?;
@@ -63,12 +69,11 @@ pub(super) async fn connect(
     let queue = ShortString::from(settings.name.as_str());
     declare(&channel, settings, new.is_some()).await?;
     let looks = connection.create_channel().await.map_err(LogError::away)?;
-    let log = match (identity(&looks, &queue).await?, new) {
-        (Some(log), _) => log,
+    let origin = match (identity(&looks, &queue).await?, new) {
+        (Some(origin), _) => origin,
         (None, Some(new)) => {
             // Another core may do the same: the first one says which log it is.
-            let begun = Message::encode(&new, clock::now(), None, &[]);
-            publish(&channel, &queue, &begun).await?.await?;
+            say_nothing(&channel, &queue, &new).await?;
             let found = identity(&looks, &queue).await?;
             found.ok_or_else(|| LogError::away("the queue has not got its first message yet"))?
         }
@@ -76,13 +81,41 @@ pub(super) async fn connect(
             return Err(LogError::away("the queue is empty, or has no leader yet"));
         }
     };
+    say_nothing(&channel, &queue, &origin).await?;
+    check_clock(&looks, &queue, clock::now()).await?;
+    done_looking(looks).await?;
     Ok(Box::new(RabbitMq {
-        _connection: connection,
+        connection,
         channel,
-        looks,
         queue,
-        log,
+        origin,
     }))
+}
+
+/// Appends a message that changes nothing, not even the time.
+async fn say_nothing(
+    channel: &Channel,
+    queue: &ShortString,
+    origin: &Origin,
+) -> Result<(), LogError> {
+    let nothing = Message::stamped(&Message::body(origin, &[]), 0, None);
+    publish(channel, queue, &nothing).await?.await
+}
+
+/// Refuses a clock that is ahead of the servers': a message was just appended, so the queue has
+/// something from a moment ago on.
+async fn check_clock(channel: &Channel, queue: &ShortString, now: Millis) -> Result<(), LogError> {
+    let there = first(channel, queue, "end", offset_text("last"), FIRST_OF_SOME).await?;
+    let since = (now / 1000).saturating_sub(CLOCK_AHEAD.as_secs());
+    let newer = first(channel, queue, "clock", AMQPValue::Timestamp(since), FIRST).await?;
+    // Where there is nothing so new, what comes is what is appended from now on.
+    match (newer, there) {
+        (Some(newer), Some(there)) if position(&newer)? <= position(&there)? => Ok(()),
+        _ => Err(LogError::Away(format!(
+            "this core's clock is more than {} s ahead of the servers': set it right",
+            CLOCK_AHEAD.as_secs()
+        ))),
+    }
 }
 
 /// A server that answers, any of them: one may answer and still be of no use.
@@ -168,18 +201,12 @@ async fn declare(channel: &Channel, settings: &LogSettings, create: bool) -> Res
 const PRECONDITION_FAILED: u16 = 406;
 
 /// Which log the queue's first message is of. `None`: it has none.
-async fn identity(channel: &Channel, queue: &ShortString) -> Result<Option<LogId>, LogError> {
-    let mut consumer = consume(channel, queue, "identity", offset_text("first"), 1).await?;
-    let first = timeout(FIRST, consumer.next()).await;
-    cancel(channel, &consumer).await?;
-    let Ok(Some(first)) = first else {
+async fn identity(channel: &Channel, queue: &ShortString) -> Result<Option<Origin>, LogError> {
+    let Some(first) = first(channel, queue, "identity", offset_text("first"), FIRST).await? else {
         return Ok(None);
     };
-    let first = first.map_err(LogError::away)?;
-    let acked = first.ack(BasicAckOptions::default()).await;
-    acked.map_err(LogError::away)?;
     match Message::decode(&first.data) {
-        Ok(message) => Ok(Some(message.log)),
+        Ok(message) => Ok(Some(message.origin)),
         Err(_) => Err(LogError::Refused(format!(
             "the queue `{queue}` is not one of Mercurio's, or a newer version's: choose another \
              `--log-name`"
@@ -213,6 +240,31 @@ async fn consume(
         )
         .await
         .map_err(LogError::away)
+}
+
+/// What the queue has first from there on. `None`: nothing came.
+async fn first(
+    channel: &Channel,
+    queue: &ShortString,
+    tag: &str,
+    offset: AMQPValue,
+    patience: Duration,
+) -> Result<Option<Delivery>, LogError> {
+    let mut consumer = consume(channel, queue, tag, offset, 1).await?;
+    let first = timeout(patience, consumer.next()).await;
+    cancel(channel, &consumer).await?;
+    let Ok(Some(first)) = first else {
+        return Ok(None);
+    };
+    let first = first.map_err(LogError::away)?;
+    let acked = first.ack(BasicAckOptions::default()).await;
+    acked.map_err(LogError::away)?;
+    Ok(Some(first))
+}
+
+async fn done_looking(looks: Channel) -> Result<(), LogError> {
+    let closed = looks.close(200, "looked".into()).await;
+    closed.map_err(LogError::away)
 }
 
 async fn cancel(channel: &Channel, consumer: &Consumer) -> Result<(), LogError> {
@@ -261,29 +313,26 @@ fn position(delivery: &Delivery) -> Result<Position, LogError> {
 
 #[tonic::async_trait]
 impl Broker for RabbitMq {
-    fn log(&self) -> LogId {
-        self.log
+    fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    fn max_payload(&self) -> usize {
+        MAX_PAYLOAD
     }
 
     async fn bounds(&self) -> Result<Bounds, LogError> {
-        let mut first = consume(&self.looks, &self.queue, "first", offset_text("first"), 1).await?;
-        let begins = timeout(FIRST, first.next()).await;
-        cancel(&self.looks, &first).await?;
-        let Ok(Some(begins)) = begins else {
-            return Err(LogError::away("the queue's first message did not come"));
-        };
-        let begins = begins.map_err(LogError::away)?;
-        let acked = begins.ack(BasicAckOptions::default()).await;
-        acked.map_err(LogError::away)?;
+        // A channel of its own: what is delivered and not acknowledged goes with it. Some always comes while
+        // a look ends, and would add up.
+        let looks = self.connection.create_channel().await;
+        let looks = looks.map_err(LogError::away)?;
+        let offset = offset_text("first");
+        let begins = first(&looks, &self.queue, "first", offset, FIRST_OF_SOME).await?;
+        let begins =
+            begins.ok_or_else(|| LogError::away("the queue's first message did not come"))?;
         let begins = position(&begins)?;
-        let mut chunk = consume(
-            &self.looks,
-            &self.queue,
-            "last",
-            offset_text("last"),
-            LOOKED_AT,
-        )
-        .await?;
+        let offset = offset_text("last");
+        let mut chunk = consume(&looks, &self.queue, "last", offset, LOOKED_AT).await?;
         let mut last = begins;
         // What comes meanwhile comes without end: it is looked for a moment only.
         let mut until = Instant::now() + FIRST;
@@ -299,7 +348,7 @@ impl Broker for RabbitMq {
                 .await
                 .map_err(LogError::away)?;
         }
-        cancel(&self.looks, &chunk).await?;
+        done_looking(looks).await?;
         if !has_come {
             return Err(LogError::away("the queue's last messages did not come"));
         }
@@ -330,7 +379,11 @@ impl Broker for RabbitMq {
                 .ack(BasicAckOptions::default())
                 .await
                 .map_err(LogError::away)?;
-            Ok((position, Bytes::from(delivery.data)))
+            Ok(Delivered {
+                position,
+                at: None,
+                payload: Bytes::from(delivery.data),
+            })
         });
         Ok(tail.boxed())
     }

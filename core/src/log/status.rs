@@ -39,8 +39,15 @@ pub struct LogState {
     pub lags: bool,
     /// Nothing more is applied, and why.
     pub halted: Option<LogError>,
+    /// What was applied up to here can't be read, or what the log has not be applied, and why; it is
+    /// tried again.
+    pub stuck: Option<String>,
+    /// Why it can't be reached, if so.
+    pub away: Option<String>,
     /// The newest time that the log told; 0: none yet.
     pub at: Millis,
+    /// Bytes of the largest message that the log takes. `None`: not known, or there is no such bound.
+    pub max_payload: Option<usize>,
 }
 
 impl LogState {
@@ -67,9 +74,15 @@ impl LogState {
         if let Some(halted) = &self.halted {
             return Some(halted.to_string());
         }
+        if let Some(stuck) = &self.stuck {
+            return Some(stuck.clone());
+        }
         if !self.caught_up {
             return Some(match self.goal {
-                None => "the log has not been reached yet".into(),
+                None => match &self.away {
+                    None => "the log has not been reached yet".into(),
+                    Some(why) => format!("the log has not been reached yet: {why}"),
+                },
                 Some(goal) => format!(
                     "catching up with the log: message {} of {goal}",
                     self.applied
@@ -119,6 +132,17 @@ impl LogStatus {
     #[must_use]
     pub fn halted(&self) -> Option<LogError> {
         self.state.borrow().halted.clone()
+    }
+
+    /// Why nothing is applied for now, if so.
+    #[must_use]
+    pub fn stuck(&self) -> Option<String> {
+        self.state.borrow().stuck.clone()
+    }
+
+    /// Bytes of the largest message that the log takes, where there is a bound.
+    pub(crate) fn max_payload(&self) -> Option<usize> {
+        self.state.borrow().max_payload
     }
 
     /// Told of each change.
@@ -197,6 +221,10 @@ mod tests {
             },
             LogState {
                 halted: Some(LogError::Refused("r".into())),
+                ..ready.clone()
+            },
+            LogState {
+                stuck: Some("s".into()),
                 ..ready.clone()
             },
         ] {

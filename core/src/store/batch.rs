@@ -8,11 +8,12 @@ use std::{
     sync::Arc,
 };
 
+use mercurio_auth::Revocation;
 use prost::Message;
 
 use crate::entry::{
     Applied, Audience, Change, Entry, Millis, Published, ReadStateChange, ReadStateSet, ReadTarget,
-    Sequence,
+    Sequence, TokensRevoked,
 };
 
 use super::{
@@ -20,11 +21,13 @@ use super::{
     codec::{
         self, Apart, Body, INLINE_DATA_MAX, PublishedUnder, ReadState, Row, RowKind, Tally, Topics,
     },
+    deletions::{Deletions, owner_hash},
     engine::{Bytes, KEYS_AT_ONCE, Writes},
     index::{Record, View, Visible},
     journal::{Appender, Appenders, Frame, LogEntry},
     keys,
     reads::ReadSet,
+    revocations::{self, Revoking},
     segment::MemoryIndex,
 };
 
@@ -45,6 +48,15 @@ pub enum Outcome {
         /// How many are unread now.
         unread_count: u64,
     },
+    /// What became of a revocation.
+    Revoked(Revoking),
+    /// Notifications were deleted.
+    Deleted {
+        /// How many, each as often as it had owners.
+        deleted: u64,
+        /// The deletion is stored: something was there to be deleted, or may have been.
+        is_new: bool,
+    },
 }
 
 impl Outcome {
@@ -54,6 +66,8 @@ impl Outcome {
         match self {
             Self::Published { duplicate, .. } => !duplicate,
             Self::ReadStateSet { changed, .. } => *changed > 0,
+            Self::Revoked(revoking) => *revoking == Revoking::New,
+            Self::Deleted { is_new, .. } => *is_new,
         }
     }
 }
@@ -61,26 +75,28 @@ impl Outcome {
 /// Entries applied and not yet committed. Dropped without [`Batch::commit`], nothing of it is
 /// there.
 pub struct Batch {
-    store: Store,
+    pub(super) store: Store,
     /// What goes into the journal, and from where on.
     entries: Vec<(Sequence, LogEntry)>,
     first: Sequence,
     /// Whose messages of a shared log were applied, in order, and how far each had come before.
     appended: Vec<Appender>,
     appenders: Appenders,
+    /// CRC-32 of the last message of it.
+    last_message: Option<u32>,
     /// Complete ones: each is whole in itself, whatever becomes of the next.
     complete: Vec<Writes>,
-    writes: Writes,
+    pub(super) writes: Writes,
     bytes: usize,
-    staging: Staging,
-    applied: Vec<Applied>,
+    pub(super) staging: Staging,
+    pub(super) applied: Vec<Applied>,
     topics: Topics,
-    tally: Tally,
+    pub(super) tally: Tally,
     /// When its first row was written, by the log's clock.
     first_at: Option<Millis>,
     /// Whose read marks changed since writes were last completed: each is written once, however
     /// often it changed.
-    marked: BTreeSet<Arc<str>>,
+    pub(super) marked: BTreeSet<Arc<str>>,
 }
 
 /// What a batch adds to the index.
@@ -88,6 +104,8 @@ pub struct Batch {
 pub(super) struct Staging {
     records: HashMap<Arc<str>, Record>,
     keys: HashMap<Vec<u8>, PublishedUnder>,
+    revocations: Vec<Revocation>,
+    pub(super) deletions: Deletions,
 }
 
 impl Staging {
@@ -95,7 +113,11 @@ impl Staging {
         self.records.get(owner)
     }
 
-    fn record_mut(&mut self, owner: &str) -> &mut Record {
+    pub fn deletions(&self) -> &Deletions {
+        &self.deletions
+    }
+
+    pub(super) fn record_mut(&mut self, owner: &str) -> &mut Record {
         if !self.records.contains_key(owner) {
             self.records.insert(owner.into(), Record::default());
         }
@@ -109,7 +131,7 @@ impl Batch {
     /// applied to a view without the first.
     #[must_use]
     pub fn new(store: &Store) -> Self {
-        let appenders = store.0.journal.lock().appenders().clone();
+        let appenders = store.progress().appenders;
         let state = store.0.state.read();
         Self {
             store: store.clone(),
@@ -117,6 +139,7 @@ impl Batch {
             first: state.active.tally.last + 1,
             appended: Vec::new(),
             appenders,
+            last_message: None,
             complete: Vec::new(),
             writes: Writes::default(),
             bytes: 0,
@@ -151,6 +174,23 @@ impl Batch {
         self.tally.last = self.tally.last.max(through);
     }
 
+    /// The log tells the time, by which all behind it is judged. Times never go back in the log,
+    /// though clocks do: retention and expiry rely on it.
+    pub fn advance(&mut self, at: Millis) {
+        self.tally.last_at = self.tally.last_at.max(at);
+    }
+
+    /// The log's time behind it.
+    #[must_use]
+    pub fn time(&self) -> Millis {
+        self.tally.last_at
+    }
+
+    /// CRC-32 of the message of a shared log that is applied.
+    pub(crate) fn note_message(&mut self, crc: u32) {
+        self.last_message = Some(crc);
+    }
+
     /// Bytes to be written.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -162,12 +202,16 @@ impl Batch {
     /// # Errors
     /// The view can't be read. The batch is as it was.
     pub fn apply(&mut self, sequence: Sequence, entry: Entry) -> Result<Outcome, StoreError> {
+        // The entry's time is the log's: there is no other by which anything is decided.
+        let entry = self.timed(entry);
         let stored = LogEntry::from(&entry);
         let outcome = match entry {
             Entry::Published(audience, published) => {
                 self.apply_published(sequence, audience, published)?
             }
             Entry::ReadStateSet(set) => self.apply_read_state(sequence, &set)?,
+            Entry::TokensRevoked(entry) => Outcome::Revoked(self.apply_revoked(sequence, entry)),
+            Entry::Deleted(entry) => self.apply_deleted(sequence, entry)?,
         };
         if outcome.is_stored() {
             self.entries.push((sequence, stored));
@@ -189,7 +233,7 @@ impl Batch {
         sequence: Sequence,
         entry: Entry,
     ) -> Result<(), StoreError> {
-        match entry {
+        match self.timed(entry) {
             Entry::Published(audience, published) => {
                 let key = keys::idempotency(&published.source_id, &published.event_id);
                 let is_in_active = self.is_in_active(&key)?;
@@ -197,6 +241,10 @@ impl Batch {
             }
             Entry::ReadStateSet(set) => {
                 self.apply_read_state(sequence, &set)?;
+            }
+            Entry::TokensRevoked(entry) => self.revoke(sequence, entry),
+            Entry::Deleted(entry) => {
+                self.apply_deleted(sequence, entry)?;
             }
         }
         self.tally.last = sequence;
@@ -213,11 +261,11 @@ impl Batch {
         published: Arc<Published>,
     ) -> Result<Outcome, StoreError> {
         let key = keys::idempotency(&published.source_id, &published.event_id);
-        let published = self.in_order(published);
         let retention = self.store.0.retention;
         let (before, is_in_active) = self.published_under(&key)?;
         if let Some(before) = before
             && !before.is_past(published.at, retention)
+            && !self.frees(&before)
         {
             return Ok(Outcome::Published {
                 id: before.sequence,
@@ -239,7 +287,6 @@ impl Batch {
         key: Vec<u8>,
         is_in_active: bool,
     ) {
-        let published = self.in_order(published);
         self.tally.last_at = published.at;
         let apart = match &audience {
             Audience::Recipients(recipients) => {
@@ -277,6 +324,13 @@ impl Batch {
             sequence,
             at: published.at,
             expires_at: published.expires_at,
+            owner: match &audience {
+                Audience::Recipients(named) => match &**named {
+                    [only] => Some(owner_hash(only)),
+                    _ => None,
+                },
+                Audience::Everyone => None,
+            },
         };
         self.writes.insert(key.clone(), under.encode_to_vec());
         self.tally.keys += u64::from(!is_in_active);
@@ -288,7 +342,7 @@ impl Batch {
         });
     }
 
-    fn add_row(&mut self, owner: &str, row: &Row, bytes: Bytes) {
+    pub(super) fn add_row(&mut self, owner: &str, row: &Row, bytes: Bytes) {
         self.writes.insert(keys::row(owner, row.sequence), bytes);
         self.tally.rows += 1;
         self.first_at.get_or_insert(row.at);
@@ -331,12 +385,9 @@ impl Batch {
             .transpose()
     }
 
-    /// Times never go back in the log, though clocks do: retention and expiry rely on it.
-    fn in_order(&self, mut published: Arc<Published>) -> Arc<Published> {
-        if published.at < self.tally.last_at {
-            Arc::make_mut(&mut published).at = self.tally.last_at;
-        }
-        published
+    fn timed(&self, entry: Entry) -> Entry {
+        let at = entry.at().max(self.tally.last_at);
+        entry.timed(at)
     }
 
     fn apply_read_state(
@@ -344,7 +395,7 @@ impl Batch {
         sequence: Sequence,
         set: &ReadStateSet,
     ) -> Result<Outcome, StoreError> {
-        let at = set.at.max(self.tally.last_at);
+        let at = set.at;
         let owner = set.recipient.as_str();
         let retention = self.store.0.retention;
         let (marked, _) = self.store.view(owner, Some(&self.staging), |view, _| {
@@ -401,8 +452,32 @@ impl Batch {
         })
     }
 
+    fn apply_revoked(&mut self, sequence: Sequence, entry: TokensRevoked) -> Revoking {
+        let at = entry.at.max(self.tally.last_at);
+        let (known, staged) = (&self.store.0.revoked, &self.staging.revocations);
+        let revoking = revocations::judge(known, staged, &entry.revocation, at);
+        if revoking == Revoking::New {
+            self.revoke(sequence, entry);
+        }
+        revoking
+    }
+
+    fn revoke(&mut self, sequence: Sequence, entry: TokensRevoked) {
+        let TokensRevoked { at, revocation } = entry;
+        self.tally.last_at = at.max(self.tally.last_at);
+        let stored = revocations::encode(&revocation);
+        self.writes.insert(revocations::key(sequence), stored);
+        self.tally.revocations += 1;
+        self.staging.revocations.push(revocation.clone());
+        self.applied.push(Applied {
+            sequence,
+            audience: Audience::Recipients(Arc::new([])),
+            change: Change::Revoked(revocation),
+        });
+    }
+
     /// Whether the active segment, with this batch, has something of the owner.
-    fn has(&self, owner: &str, what: impl Fn(&Record) -> bool) -> bool {
+    pub(super) fn has(&self, owner: &str, what: impl Fn(&Record) -> bool) -> bool {
         let staged = self.staging.record(owner).is_some_and(&what);
         staged
             || self
@@ -448,7 +523,11 @@ impl Batch {
         }
         let entries = std::mem::take(&mut self.entries);
         let appended = std::mem::take(&mut self.appended);
-        let frame = Frame::new(self.first, self.tally.last, entries, appended);
+        let frame = Frame {
+            at: self.tally.last_at,
+            last_message: self.last_message,
+            ..Frame::new(self.first, self.tally.last, entries, appended)
+        };
         self.store.0.journal.lock().append(&frame)?;
         self.show()
     }
@@ -477,7 +556,18 @@ impl Batch {
             self.store.0.state.write().active.engine = None;
             return Err(error);
         }
+        // Before it can be read that they are: nobody is let in by one that is.
+        let revoked = &self.store.0.revoked;
+        self.staging
+            .revocations
+            .iter()
+            .for_each(|it| revoked.add(it));
         let mut state = self.store.0.state.write();
+        let deleted = self.staging.deletions.since(0);
+        if !deleted.is_empty() {
+            let deletions = Arc::make_mut(&mut state.deletions);
+            deleted.iter().for_each(|it| deletions.add(it.clone()));
+        }
         let active = &mut state.active;
         active.tally = self.tally;
         active.bytes += self.bytes as u64;
@@ -492,6 +582,9 @@ impl Active {
         self.index
             .keys
             .extend(staging.keys.keys().map(|key| MemoryIndex::hash(key)));
+        self.index.revocations.extend(staging.revocations);
+        let deletions = staging.deletions.since(0);
+        self.index.deletions.extend_from_slice(deletions);
         for (owner, staged) in staging.records {
             let record = self.index.records.entry(owner).or_default();
             record.items.extend(staged.items);

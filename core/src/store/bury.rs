@@ -1,7 +1,7 @@
 //! Retention: what is past is hidden at once by whoever reads (`index.rs`); this gives its space
 //! back. The oldest segments, once they are past, are buried: of all of them one small segment
 //! remains, which says of whom something was lost, so that a reader who comes back is told the
-//! truth.
+//! truth; and which tokens are still revoked.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -10,10 +10,12 @@ use crate::entry::{Millis, Sequence};
 use super::{
     Store, StoreError, codec,
     constant::ConstantWriter,
+    deletions::Hidden,
     files::Checksum,
-    index::Record,
+    index::{Item, Record},
     keys,
     packing::insert_owners,
+    revocations,
     segment::{self, DATA, Meta, Segment},
 };
 
@@ -56,7 +58,7 @@ impl Store {
                 rows: 0,
                 samples: Vec::new(),
                 remains: true,
-                data: Some(write_lost(&part.join(DATA), &lost)?.into()),
+                data: Some(write_remains(&part.join(DATA), &past, &lost, now)?.into()),
                 ..last.meta.clone()
             };
             segment::write_meta(part, &meta)
@@ -76,6 +78,7 @@ impl Store {
         segments: &[Arc<Segment>],
         now: Millis,
     ) -> Result<BTreeMap<Arc<str>, Sequence>, StoreError> {
+        let deletions = self.0.state.read().deletions.clone();
         let mut lost = BTreeMap::new();
         for segment in segments {
             for page in 0.. {
@@ -86,10 +89,13 @@ impl Store {
                     let Some(record) = segment.record(&owner, &self.0.cache)? else {
                         continue;
                     };
-                    let owed = record.items.iter().rev().find(|item| item.expires_at > now);
+                    let hidden = Hidden::new(&owner, &deletions, None);
+                    let is_owed =
+                        |item: &&Item| item.expires_at > now && !hidden.has(item.sequence);
+                    let owed = record.items.iter().rev().find(is_owed);
                     let through = owed.map_or(0, |item| item.sequence).max(record.lost);
                     drop(record);
-                    if through > 0 {
+                    if through > hidden.through() {
                         let known = lost.entry(owner).or_insert(through);
                         *known = through.max(*known);
                     }
@@ -100,7 +106,12 @@ impl Store {
     }
 }
 
-fn write_lost(path: &Path, lost: &BTreeMap<Arc<str>, Sequence>) -> Result<Checksum, StoreError> {
+fn write_remains(
+    path: &Path,
+    past: &[Arc<Segment>],
+    lost: &BTreeMap<Arc<str>, Sequence>,
+    now: Millis,
+) -> Result<Checksum, StoreError> {
     let mut file = ConstantWriter::create(path)?;
     for (owner, through) in lost {
         let record = Record {
@@ -110,5 +121,6 @@ fn write_lost(path: &Path, lost: &BTreeMap<Arc<str>, Sequence>) -> Result<Checks
         file.insert(&keys::record(owner), &codec::encode_record(&record))?;
     }
     insert_owners(&mut file, lost.keys().map(ToString::to_string).collect())?;
+    revocations::carry_on(past, &mut file, now)?;
     file.finish()
 }

@@ -3,7 +3,8 @@
 //! ```text
 //! <data-dir>/LOCK         held with flock; says who holds it
 //! <data-dir>/FORMAT       the version of all of this
-//! <data-dir>/LOG          which shared log it is a view of; not there: its own
+//! <data-dir>/LOG          which shared log it is a view of, and that log's retention; not there: its own
+//! <data-dir>/LOG.next     the one that it is being made the beginning of
 //! <data-dir>/MANIFEST     what it was made of, until it is opened: see `snapshot`
 //! <data-dir>/import/      what comes from elsewhere, until it is all there: see `snapshot`
 //! <data-dir>/log/, high-water   see `journal`
@@ -21,7 +22,7 @@ use rustix::fs::{FlockOperation, flock};
 use crate::log::LogId;
 
 use super::{
-    Import, StoreError,
+    Import, Retention, StoreError,
     files::{self, sync_dir},
 };
 
@@ -75,22 +76,67 @@ pub(super) fn bound_to(dir: &Path) -> Result<Option<LogId>, StoreError> {
     if Import::is_unfinished(dir) {
         return Ok(None);
     }
-    let path = dir.join("LOG");
+    Ok(read_log(dir, "LOG")?.map(|(log, _)| log))
+}
+
+/// By which retention decisions were made on its data; `None`: not noted.
+pub(super) fn bound_retention(dir: &Path) -> Result<Option<Retention>, StoreError> {
+    Ok(read_log(dir, "LOG")?.and_then(|(_, retention)| retention))
+}
+
+/// From now on its data is of this log.
+pub(super) fn bind(
+    dir: &Path,
+    log: &LogId,
+    retention: Option<Retention>,
+) -> Result<(), StoreError> {
+    let mut lines = log.to_string();
+    if let Some(retention) = retention {
+        lines.push('\n');
+        lines.push_str(&retention.to_text());
+    }
+    write_whole(dir, "LOG", &lines)
+}
+
+const NEXT: &str = "LOG.next";
+
+/// The log that its data, as it is, was to be made the beginning of.
+pub(super) fn next_log(dir: &Path) -> Result<Option<LogId>, StoreError> {
+    Ok(read_log(dir, NEXT)?.map(|(log, _)| log))
+}
+
+pub(super) fn set_next_log(dir: &Path, log: &LogId) -> Result<(), StoreError> {
+    write_whole(dir, NEXT, &log.to_string())
+}
+
+pub(super) fn forget_next_log(dir: &Path) -> Result<(), StoreError> {
+    let path = dir.join(NEXT);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(StoreError::io("remove", &path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn read_log(dir: &Path, name: &str) -> Result<Option<(LogId, Option<Retention>)>, StoreError> {
+    let path = dir.join(name);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(StoreError::io("read", &path)(error)),
     };
-    let id = text.parse().map_err(|()| StoreError::Corrupt {
+    let unreadable = |()| StoreError::Corrupt {
         dir: dir.to_owned(),
-        message: "its file `LOG` can't be read".into(),
-    })?;
-    Ok(Some(id))
-}
-
-/// From now on its data is of this log.
-pub(super) fn bind(dir: &Path, log: &LogId) -> Result<(), StoreError> {
-    write_whole(dir, "LOG", &log.to_string())
+        message: format!("its file `{name}` can't be read"),
+    };
+    let mut lines = text.lines();
+    let log = lines.next().unwrap_or_default().parse();
+    let retention = lines.next().map(str::parse).transpose();
+    Ok(Some((
+        log.map_err(unreadable)?,
+        retention.map_err(unreadable)?,
+    )))
 }
 
 /// The refusal of data that is of another log than it is wanted for.

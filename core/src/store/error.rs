@@ -7,6 +7,8 @@ use std::{
 
 use thiserror::Error;
 
+use super::Retention;
+
 /// An error of the store. Each says what to do where something can be done.
 #[derive(Debug, Error)]
 pub enum StoreError {
@@ -73,6 +75,20 @@ pub enum StoreError {
         wanted: String,
         /// What can be done.
         advice: &'static str,
+    },
+    /// Decisions on the data were made by another retention.
+    #[error(
+        "{} is a view of a shared log with {found}, and was started with {wanted}: start every \
+         core of a log with the same; docs/cluster.md says how it is changed",
+        dir.display()
+    )]
+    OtherRetention {
+        /// Which data directory.
+        dir: PathBuf,
+        /// By which it was made.
+        found: Retention,
+        /// Which is asked for.
+        wanted: Retention,
     },
     /// What came is not a whole snapshot.
     #[error("{}: the snapshot can't be used: {message}", dir.display())]

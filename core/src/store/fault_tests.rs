@@ -271,18 +271,24 @@ fn what_the_log_has_and_sled_did_not_take_is_shown_after_reopening() {
     assert!(is_duplicate(&publish(&store, "b").unwrap()));
 }
 
-#[test]
-fn segments_that_were_merged_and_not_yet_removed_are_no_damage() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path()).unwrap();
+/// A store of three packed segments, and a copy of their directories.
+fn three_packed(dir: &Path) -> (Store, tempfile::TempDir) {
+    let store = open(dir).unwrap();
     for event in ["a", "b", "c"] {
         publish(&store, event).unwrap();
         store.roll().unwrap();
     }
     while store.pack_one(AT).unwrap() {}
+    let copied = tempfile::tempdir().unwrap();
+    super::model_tests::copy(&dir.join("segments"), copied.path());
+    (store, copied)
+}
+
+#[test]
+fn segments_that_were_merged_and_not_yet_removed_are_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, left) = three_packed(dir.path());
     let segments = dir.path().join("segments");
-    let left = tempfile::tempdir().unwrap();
-    super::model_tests::copy(&segments, left.path());
     assert!(store.merge_some(AT).unwrap());
     assert!(!store.merge_some(AT).unwrap());
     assert_eq!(store.segments(), 2, "the merged one, and the active");
@@ -303,4 +309,34 @@ fn segments_that_were_merged_and_not_yet_removed_are_no_damage() {
     fs::remove_dir_all(segments.join("00000003.2")).unwrap();
     let refused = open(dir.path()).err().expect("a segment is missing");
     assert!(refused.is_damage(), "{refused}");
+}
+
+/// Killed while the directories of what was merged, or buried, go one after the other.
+#[test]
+fn whatever_is_left_of_what_was_replaced_is_no_damage() {
+    let old = ["00000001.1", "00000002.1", "00000003.1"];
+    for case in 0..16 {
+        let (buried, left) = (case >= 8, case % 8);
+        let dir = tempfile::tempdir().unwrap();
+        let (store, before) = three_packed(dir.path());
+        let segments = dir.path().join("segments");
+        let replaced = match buried {
+            false => store.merge_some(AT),
+            true => store.bury_past(AT + 2 * 365 * 86_400_000),
+        };
+        assert!(replaced.unwrap());
+        drop(store);
+        for (place, old) in old.iter().enumerate() {
+            if left >> place & 1 == 1 {
+                fs::rename(before.path().join(old), segments.join(old)).unwrap();
+            }
+        }
+        let store = open(dir.path()).unwrap_or_else(|error| panic!("{buried} {left:b}: {error}"));
+        assert_eq!(store.segments(), 2, "{buried} {left:b}");
+        assert_eq!(store.last_sequence(), 3, "{buried} {left:b}");
+        for event in ["a", "b", "c"] {
+            let outcome = publish(&store, event).unwrap();
+            assert_eq!(is_duplicate(&outcome), !buried, "{buried} {left:b}");
+        }
+    }
 }

@@ -8,8 +8,9 @@ use crate::entry::Millis;
 use super::{
     Active, StoreError, StoreSettings,
     codec::{self, Tally, Topics},
+    deletions,
     engine::{Engine, first_piece},
-    keys,
+    keys, revocations,
     segment::{DB, MemoryIndex, Meta, Segment},
     trust,
 };
@@ -83,6 +84,18 @@ pub(super) fn open_live(
         record_of(&mut index, key)?.reads = Some(Arc::new(codec::decode_reads(&marks)?));
         found.reads += 1;
     }
+    for pair in engine.scan_prefix(keys::REVOCATIONS[0]) {
+        let (key, value) = pair?;
+        found.revocations += 1;
+        bytes += (key.len() + value.len()) as u64;
+        index.revocations.push(revocations::decode(&value)?);
+    }
+    for pair in engine.scan_prefix(keys::DELETIONS[0]) {
+        let (key, value) = pair?;
+        found.deletions += 1;
+        bytes += (key.len() + value.len()) as u64;
+        index.deletions.push(deletions::decode(&value)?);
+    }
     let stored = engine
         .get(keys::TALLY)?
         .map(|tally| Tally::decode_stored(&tally))
@@ -122,9 +135,7 @@ impl Active {
             last: self.tally.last,
             last_at: self.tally.last_at,
             rows: self.tally.rows,
-            samples: Vec::new(),
-            remains: false,
-            data: None,
+            ..Meta::default()
         }
     }
 

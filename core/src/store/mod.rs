@@ -15,8 +15,10 @@
 //! | `segment`, `cache` | one segment; what was lately asked of them |
 //! | `open`, `data_dir` | start: lock, format; the end of a segment |
 //! | `recover`, `live`, `trust` | the segments as they were left, and what the log has more |
-//! | `pack`, `packing`, `bury` | sealed segments made compact; retention |
+//! | `retention`, `pack`, `packing`, `bury` | what is past; sealed segments made compact |
 //! | `snapshot` | copies of it, and data directories made of them |
+//! | `revocations` | revoked tokens |
+//! | `deletions`, `deleting`, `clear` | what is deleted: hidden at once, and gone soon |
 //! | `verify` | all of it looked through |
 //! | `engine`, `keys`, `codec` | sled, and what stands in it |
 //! | `constant`, `files` | files of our own |
@@ -24,9 +26,13 @@
 mod batch;
 mod bury;
 mod cache;
+mod clear;
 mod codec;
 mod constant;
 mod data_dir;
+mod deleting;
+mod deletions;
+mod disk;
 mod engine;
 mod error;
 mod files;
@@ -40,6 +46,8 @@ mod packing;
 mod read;
 mod reads;
 mod recover;
+mod retention;
+mod revocations;
 mod rows;
 mod segment;
 mod snapshot;
@@ -47,25 +55,36 @@ mod trust;
 mod verify;
 
 #[cfg(test)]
+mod deletion_tests;
+#[cfg(test)]
 mod fault_tests;
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod revocation_tests;
+#[cfg(test)]
+mod shared_tests;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use mercurio_auth::RevocationSet;
 use parking_lot::{Mutex, RwLock};
 
 use crate::entry::{Millis, Sequence};
 
 pub use batch::{Batch, Outcome};
+pub use disk::Disk;
 pub use error::StoreError;
-pub(crate) use journal::{Appender, LogEntry};
+pub(crate) use journal::{Appender, Appenders, LogEntry, Progress};
 pub use read::{FeedLimit, FeedPage, HistoryPage, HistoryQuery, Opening, StatusFilter};
+pub use retention::Retention;
+pub use revocations::{REVOCATIONS_MAX, Revoking};
 pub use snapshot::{Cut, Import, Incoming, Manifest, ManifestFile, Snapshot, restore};
 pub use verify::{Report, verify};
 
 use cache::RecordCache;
 use codec::Tally;
+use deletions::{Deletions, Hidden};
 use engine::Engine;
 use index::{Record, View};
 use journal::Journal;
@@ -102,36 +121,13 @@ impl Default for StoreSettings {
     }
 }
 
-/// How long and how many notifications are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retention {
-    /// From this age on a notification is gone. Default 90 days.
-    pub max_age: Duration,
-    /// A recipient sees the newest so many, what goes to everyone included. Default 10,000.
-    pub max_per_recipient: u64,
-}
-
-impl Default for Retention {
-    fn default() -> Self {
-        Self {
-            max_age: Duration::from_secs(90 * 24 * 3600),
-            max_per_recipient: 10_000,
-        }
-    }
-}
-
-impl Retention {
-    fn is_past(self, at: Millis, now: Millis) -> bool {
-        u128::from(now) >= u128::from(at) + self.max_age.as_millis()
-    }
-}
-
 /// The store. Cheap to clone; all calls block, reads for tens to hundreds of microseconds.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
 
 struct Inner {
     dir: PathBuf,
+    disk: Disk,
     settings: StoreSettings,
     retention: Retention,
     cache: RecordCache,
@@ -139,6 +135,8 @@ struct Inner {
     /// Locked by who commits, and never together with `state`.
     journal: Mutex<Journal>,
     packing: Mutex<()>,
+    /// What of them is committed.
+    revoked: Arc<RevocationSet>,
     _lock: data_dir::DirLock,
 }
 
@@ -146,6 +144,8 @@ struct State {
     /// Oldest first.
     sealed: Arc<Vec<Arc<Segment>>>,
     active: Active,
+    /// What of them is committed.
+    deletions: Arc<Deletions>,
     /// What is safe is not all there yet: nobody but batches may look.
     recovering: bool,
 }
@@ -175,6 +175,30 @@ impl Store {
     #[must_use]
     pub fn last_sequence(&self) -> Sequence {
         self.0.state.read().active.tally.last
+    }
+
+    /// The log's time at that entry: the newest that it told; 0: none yet.
+    #[must_use]
+    pub fn log_time(&self) -> Millis {
+        self.0.state.read().active.tally.last_at
+    }
+
+    /// Whether it can be read: not between a failure and its being opened again.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        let state = self.0.state.read();
+        !state.recovering && state.active.engine.is_some()
+    }
+
+    /// As after a failed write of sled.
+    #[cfg(test)]
+    pub(crate) fn lose_engine(&self) {
+        self.0.state.write().active.engine = None;
+    }
+
+    /// How far a shared log was applied.
+    pub(crate) fn progress(&self) -> Progress {
+        self.0.journal.lock().progress().clone()
     }
 
     /// Bytes on disk, roughly.
@@ -225,6 +249,7 @@ impl Store {
             let mut view = View {
                 own: flat(&own),
                 everyone: flat(&everyone),
+                hidden: Hidden::new(owner, &state.deletions, staged.map(|it| it.deletions())),
             };
             view.own.extend(newest(owner));
             if owner != keys::EVERYONE {

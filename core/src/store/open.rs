@@ -1,6 +1,6 @@
 //! Opening the store, opening it again after something failed, and the end of a segment.
 
-use std::{fs, io, path::Path, sync::Arc};
+use std::{fs, path::Path, sync::Arc};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -10,6 +10,7 @@ use super::{
     Active, Inner, Retention, Store, StoreError, StoreSettings,
     cache::RecordCache,
     data_dir::{self, DirLock},
+    disk::Disk,
     journal::{Durability, Journal},
     live::open_live,
     recover::{create_active, list_segments, open_segments},
@@ -67,23 +68,46 @@ impl Store {
         Err(data_dir::other_log(dir, None, None))
     }
 
-    /// From now on what is stored is the beginning of a shared log, which is still to be made. The
-    /// same one, where it was handed over before.
+    /// Of what is stored a new shared log is to be made, which goes on behind it: this one, and the
+    /// same when asked again. The data is what it was until [`Store::hand_over`].
     ///
     /// # Errors
     /// The directory can't be opened.
-    pub(crate) fn hand_over(
+    pub(crate) fn next_log(
         dir: &Path,
         settings: StoreSettings,
         retention: Retention,
     ) -> Result<LogId, StoreError> {
-        if let Some(log) = data_dir::bound_to(dir)? {
-            return Ok(log);
+        let base = {
+            let bound_to = data_dir::bound_to(dir)?;
+            let by = data_dir::bound_retention(dir)?.unwrap_or(retention);
+            Self::open_for(dir, settings, by, bound_to.as_ref())?.last_sequence()
+        };
+        if let Some(next) = data_dir::next_log(dir)?.filter(|next| next.base == base) {
+            return Ok(next);
         }
-        let store = Self::open(dir, settings, retention)?;
-        let log = LogId::new(store.last_sequence());
-        data_dir::bind(dir, &log)?;
-        Ok(log)
+        let next = LogId::new(base);
+        data_dir::set_next_log(dir, &next)?;
+        Ok(next)
+    }
+
+    /// From now on what is stored is the beginning of the log that was made: the one of
+    /// [`Store::next_log`], or it is that log's data already. `false`: it is another one's.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub(crate) fn hand_over(
+        dir: &Path,
+        made: &LogId,
+        retention: Retention,
+    ) -> Result<bool, StoreError> {
+        let _lock = DirLock::take(dir)?;
+        let is_next = data_dir::next_log(dir)?.as_ref() == Some(made);
+        if is_next {
+            data_dir::bind(dir, made, Some(retention))?;
+        }
+        data_dir::forget_next_log(dir)?;
+        Ok(is_next || data_dir::bound_to(dir)?.as_ref() == Some(made))
     }
 
     fn open_for(
@@ -100,6 +124,14 @@ impl Store {
         if bound_to.is_some() && bound_to.as_ref() != log {
             return Err(data_dir::other_log(dir, bound_to.as_ref(), log));
         }
+        let bound_by = data_dir::bound_retention(dir)?;
+        if let Some(found) = bound_by.filter(|found| *found != retention) {
+            return Err(StoreError::OtherRetention {
+                dir: dir.to_owned(),
+                found,
+                wanted: retention,
+            });
+        }
         let durability = match log {
             Some(_) => Durability::Elsewhere,
             None => Durability::Here,
@@ -113,22 +145,26 @@ impl Store {
         let cache = RecordCache::new(settings.record_cache_bytes);
         let store = Self(Arc::new(Inner {
             dir: dir.to_owned(),
+            disk: Disk::of(dir, settings.disk_reserve_bytes),
             settings,
             retention,
             cache,
             state: RwLock::new(state),
             journal: Mutex::new(journal),
             packing: Mutex::default(),
+            revoked: Arc::default(),
             _lock: lock,
         }));
+        store.load_revocations()?;
+        store.load_deletions()?;
         store.replay()?;
-        if bound_to.is_none()
-            && let Some(log) = log
-        {
-            if store.last_sequence() > 0 {
+        if let Some(log) = log {
+            if bound_to.is_none() && store.last_sequence() > 0 {
                 return Err(data_dir::other_log(dir, None, Some(log)));
             }
-            data_dir::bind(dir, log)?;
+            if bound_to.is_none() || bound_by.is_none() {
+                data_dir::bind(dir, log, Some(retention))?;
+            }
         }
         Ok(store)
     }
@@ -201,7 +237,7 @@ impl Store {
     }
 
     /// The first entry that is not in a packed segment: from there on the log is needed.
-    fn needed_from(&self) -> Sequence {
+    pub(super) fn needed_from(&self) -> Sequence {
         let state = self.0.state.read();
         let live = state.sealed.iter().find(|segment| !segment.is_packed());
         live.map_or(state.active.base, |segment| segment.meta.base) + 1
@@ -219,19 +255,10 @@ impl Store {
         Ok(())
     }
 
-    /// Bytes free on the disk, and bytes of them that publishing leaves alone.
-    ///
-    /// # Errors
-    /// The file system can't be asked.
-    pub fn disk(&self) -> Result<(u64, u64), StoreError> {
-        let stat = rustix::fs::statvfs(&self.0.dir)
-            .map_err(io::Error::from)
-            .map_err(StoreError::io("ask for free space on", &self.0.dir))?;
-        let usual = (stat.f_blocks * stat.f_frsize / 8).min(64 << 20);
-        Ok((
-            stat.f_bavail * stat.f_frsize,
-            self.0.settings.disk_reserve_bytes.unwrap_or(usual),
-        ))
+    /// The disk that it is on.
+    #[must_use]
+    pub fn disk(&self) -> &Disk {
+        &self.0.disk
     }
 }
 

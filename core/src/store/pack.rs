@@ -105,7 +105,7 @@ impl Store {
     }
 
     /// Writes segments that follow each other anew, as one.
-    fn rewrite(
+    pub(super) fn rewrite(
         &self,
         _: &Turn<'_>,
         segments: &[Arc<Segment>],
@@ -115,7 +115,7 @@ impl Store {
         let Some(last) = segments.last() else {
             return Ok(false);
         };
-        let (free, reserve) = self.disk()?;
+        let (free, reserve) = self.disk().room()?;
         let size: u64 = segments.iter().map(|segment| segment.size()).sum();
         if free < reserve + size {
             tracing::warn!(

@@ -47,6 +47,7 @@ impl Store {
                 }
             }
             batch.cover(stretch.through);
+            batch.advance(stretch.at);
         }
         batch.show()?;
         if count > 0 {
@@ -118,6 +119,7 @@ pub(super) fn open_segments(
     Ok(State {
         sealed: Arc::new(sealed),
         active,
+        deletions: Arc::default(),
         recovering: true,
     })
 }
@@ -141,15 +143,15 @@ pub(super) fn list_segments(dir: &Path) -> Result<(Vec<Arc<Segment>>, Vec<Segmen
         .iter()
         .position(|id| id.generation == 0)
         .map_or_else(Vec::new, |place| newest.split_off(place));
-    let mut packed: Vec<Arc<Segment>> = Vec::new();
-    for id in newest {
-        let segment = Segment::packed(id, dir.join(id.name()))?;
-        // It holds them as well: they were to be removed.
-        while let Some(held) = packed.pop_if(|held| held.meta.base >= segment.meta.base) {
-            held.doom();
-        }
-        follows(dir, packed.last(), &segment.meta)?;
-        packed.push(Arc::new(segment));
+    let packed = newest
+        .into_iter()
+        .map(|id| Segment::packed(id, dir.join(id.name())).map(Arc::new))
+        .collect::<Result<Vec<_>, _>>()?;
+    let packed = without_replaced(packed);
+    let mut before = None;
+    for segment in &packed {
+        follows(dir, before, &segment.meta)?;
+        before = Some(segment);
     }
     if let Some(misplaced) = live.iter().find(|id| id.generation > 0) {
         return Err(StoreError::Corrupt {
@@ -158,6 +160,21 @@ pub(super) fn list_segments(dir: &Path) -> Result<(Vec<Arc<Segment>>, Vec<Segmen
         });
     }
     Ok((packed, live))
+}
+
+/// Those that no later one was made of. Of what a segment replaced, any part may still be there: the
+/// directories go one after the other, in no order. So it is looked at from the newest one back,
+/// and before it is asked whether they follow each other.
+fn without_replaced(packed: Vec<Arc<Segment>>) -> Vec<Arc<Segment>> {
+    let mut kept: Vec<Arc<Segment>> = Vec::new();
+    for segment in packed.into_iter().rev() {
+        match kept.last() {
+            Some(later) if segment.meta.base >= later.meta.base => segment.doom(),
+            _ => kept.push(segment),
+        }
+    }
+    kept.reverse();
+    kept
 }
 
 /// The segments' directories. What a stopped process left half made or half removed goes.

@@ -17,10 +17,11 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
+use mercurio_auth::Revocation;
 use prost::Message;
 
 use crate::entry::{Millis, Sequence};
@@ -30,10 +31,11 @@ use super::{
     cache::RecordCache,
     codec::{self, PublishedUnder},
     constant::Constant,
+    deletions::{self, Standing},
     engine::{Engine, first_piece},
     files::{self, Checksum},
     index::Record,
-    keys,
+    keys, revocations,
 };
 
 /// Which segment: its place in the log, and how often it was rewritten (0: not packed).
@@ -94,6 +96,9 @@ pub(super) struct Meta {
     /// Of the file `data`; not known of segments that were packed before this was noted.
     #[prost(message, optional, tag = "7")]
     pub data: Option<StoredChecksum>,
+    /// Nothing is in it any more of what was deleted up to this entry.
+    #[prost(uint64, tag = "8")]
+    pub cleared: Sequence,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -150,6 +155,9 @@ pub(super) struct MemoryIndex {
     pub records: HashMap<Arc<str>, Record>,
     /// Hashes of the idempotency keys.
     pub keys: HashSet<u64>,
+    /// As they were set.
+    pub revocations: Vec<Revocation>,
+    pub deletions: Vec<Standing>,
 }
 
 impl MemoryIndex {
@@ -176,6 +184,8 @@ pub(super) struct Segment {
     pub rows: Rows,
     dir: PathBuf,
     doomed: AtomicBool,
+    /// Of what was deleted up to this entry nothing is in it.
+    cleared: AtomicU64,
 }
 
 impl Segment {
@@ -197,6 +207,7 @@ impl Segment {
             rows: Rows::Live(engine, index),
             dir,
             doomed: AtomicBool::new(false),
+            cleared: AtomicU64::new(0),
         }
     }
 
@@ -206,6 +217,7 @@ impl Segment {
         let rows = Rows::Packed(Constant::open(&dir.join(DATA))?);
         Ok(Self {
             id,
+            cleared: AtomicU64::new(meta.cleared),
             meta,
             rows,
             dir,
@@ -246,6 +258,39 @@ impl Segment {
             Rows::Packed(constant) => constant
                 .get(key)?
                 .map(|found| PublishedUnder::decode_stored(&found))
+                .transpose(),
+        }
+    }
+
+    /// The revocations in it.
+    pub fn revocations(&self) -> Result<Vec<Revocation>, StoreError> {
+        match &self.rows {
+            Rows::Live(_, index) => Ok(index.revocations.clone()),
+            Rows::Packed(constant) => match constant.get(keys::REVOCATIONS)? {
+                Some(bytes) => revocations::decode_all(&bytes),
+                None => Ok(Vec::new()),
+            },
+        }
+    }
+
+    /// The deletions in it.
+    pub fn deletions(&self) -> Result<Vec<Standing>, StoreError> {
+        match &self.rows {
+            Rows::Live(_, index) => Ok(index.deletions.clone()),
+            Rows::Packed(constant) => match constant.get(keys::DELETIONS)? {
+                Some(bytes) => deletions::decode_all(&bytes),
+                None => Ok(Vec::new()),
+            },
+        }
+    }
+
+    /// [`Segment::record`] of one that is not asked for again soon.
+    pub fn record_once(&self, owner: &str) -> Result<Option<Record>, StoreError> {
+        match &self.rows {
+            Rows::Live(_, index) => Ok(index.records.get(owner).cloned()),
+            Rows::Packed(constant) => constant
+                .get(&keys::record(owner))?
+                .map(|bytes| codec::decode_record(&bytes))
                 .transpose(),
         }
     }
@@ -294,6 +339,16 @@ impl Segment {
                 pair.as_ref().map_or(true, |(key, _)| wanted(key))
             })),
         }
+    }
+
+    /// Of what was deleted up to this entry nothing is in it.
+    pub fn cleared(&self) -> Sequence {
+        self.cleared.load(Ordering::Acquire)
+    }
+
+    /// It was looked whether anything is.
+    pub fn is_cleared(&self, through: Sequence) {
+        self.cleared.fetch_max(through, Ordering::AcqRel);
     }
 
     pub fn dir(&self) -> &Path {

@@ -6,38 +6,47 @@ use tokio::sync::oneshot;
 
 use crate::{
     entry::Sequence,
+    hub::Traced,
     metrics::Metrics,
-    store::{Appender, Outcome},
+    store::{Outcome, REVOCATIONS_MAX, Revoking},
 };
 
-use super::{PublishOutcome, ReadStateOutcome, WriteError};
+use super::{DeleteOutcome, PublishOutcome, ReadStateOutcome, RevokeOutcome, WriteError};
 
 /// Who waits for an entry to be applied.
 pub(super) enum Waiter {
-    /// With the event's id.
-    Publisher(oneshot::Sender<Result<PublishOutcome, WriteError>>, String),
+    /// With the event's id, and the trace that is recorded.
+    Publisher(
+        oneshot::Sender<Result<PublishOutcome, WriteError>>,
+        String,
+        Option<Box<str>>,
+    ),
     Marker(oneshot::Sender<Result<ReadStateOutcome, WriteError>>),
+    Revoker(oneshot::Sender<Result<RevokeOutcome, WriteError>>),
+    Deleter(oneshot::Sender<Result<DeleteOutcome, WriteError>>),
 }
 
 impl Waiter {
     pub fn refuse(self, error: &WriteError) {
         // Whoever asked may have gone.
         match self {
-            Self::Publisher(to, _) => drop(to.send(Err(error.clone()))),
+            Self::Publisher(to, ..) => drop(to.send(Err(error.clone()))),
             Self::Marker(to) => drop(to.send(Err(error.clone()))),
+            Self::Revoker(to) => drop(to.send(Err(error.clone()))),
+            Self::Deleter(to) => drop(to.send(Err(error.clone()))),
         }
     }
 
     /// The answer; `present` is where the log stood right behind the entry.
     pub fn answer(self, outcome: Outcome, present: Sequence) -> Answer {
         match (self, outcome) {
-            (Self::Publisher(to, event_id), Outcome::Published { id, duplicate }) => {
+            (Self::Publisher(to, event_id, trace), Outcome::Published { id, duplicate }) => {
                 let outcome = PublishOutcome {
                     id,
                     event_id,
                     duplicate,
                 };
-                Answer::Published(to, outcome)
+                Answer::Published(to, outcome, trace)
             }
             (
                 Self::Marker(to),
@@ -53,8 +62,29 @@ impl Waiter {
                 };
                 Answer::Marked(to, outcome)
             }
+            (Self::Revoker(to), Outcome::Revoked(revoking)) => {
+                let outcome = match revoking {
+                    Revoking::New | Revoking::Before => Ok(RevokeOutcome {
+                        cursor: present,
+                        was_revoked: revoking == Revoking::Before,
+                    }),
+                    Revoking::TooMany => Err(WriteError::TooManyRevocations {
+                        limit: REVOCATIONS_MAX,
+                    }),
+                };
+                Answer::Revoked(to, outcome)
+            }
+            (Self::Deleter(to), Outcome::Deleted { deleted, .. }) => {
+                let outcome = DeleteOutcome {
+                    cursor: present,
+                    deleted,
+                };
+                Answer::Deleted(to, outcome)
+            }
             // An entry's outcome is of its kind.
-            (Self::Publisher(..) | Self::Marker(_), _) => Answer::None,
+            (Self::Publisher(..) | Self::Marker(_) | Self::Revoker(_) | Self::Deleter(_), _) => {
+                Answer::None
+            }
         }
     }
 }
@@ -64,19 +94,38 @@ pub(super) enum Answer {
     Published(
         oneshot::Sender<Result<PublishOutcome, WriteError>>,
         PublishOutcome,
+        Option<Box<str>>,
     ),
     Marked(
         oneshot::Sender<Result<ReadStateOutcome, WriteError>>,
         ReadStateOutcome,
     ),
+    Revoked(
+        oneshot::Sender<Result<RevokeOutcome, WriteError>>,
+        Result<RevokeOutcome, WriteError>,
+    ),
+    Deleted(
+        oneshot::Sender<Result<DeleteOutcome, WriteError>>,
+        DeleteOutcome,
+    ),
     None,
 }
 
 impl Answer {
+    /// Notes within which trace it was published.
+    pub fn note(&mut self, traced: &Traced) {
+        if let Self::Published(_, outcome, trace) = self
+            && let Some(trace) = trace.take()
+            && !outcome.duplicate
+        {
+            traced.note(outcome.id, trace);
+        }
+    }
+
     pub fn send(self, metrics: &Metrics) {
         // Whoever asked may have gone; what was written stays written.
         match self {
-            Self::Published(to, outcome) => {
+            Self::Published(to, outcome, _) => {
                 let counter = if outcome.duplicate {
                     &metrics.duplicates
                 } else {
@@ -86,14 +135,18 @@ impl Answer {
                 drop(to.send(Ok(outcome)));
             }
             Self::Marked(to, outcome) => drop(to.send(Ok(outcome))),
+            Self::Revoked(to, outcome) => drop(to.send(outcome)),
+            Self::Deleted(to, outcome) => drop(to.send(Ok(outcome))),
             Self::None => {}
         }
     }
 
     pub fn refuse(self, error: &WriteError) {
         match self {
-            Self::Published(to, _) => drop(to.send(Err(error.clone()))),
+            Self::Published(to, ..) => drop(to.send(Err(error.clone()))),
             Self::Marked(to, _) => drop(to.send(Err(error.clone()))),
+            Self::Revoked(to, _) => drop(to.send(Err(error.clone()))),
+            Self::Deleted(to, _) => drop(to.send(Err(error.clone()))),
             Self::None => {}
         }
     }
@@ -103,62 +156,88 @@ impl Answer {
 /// here and are safe there, whichever comes first.
 #[derive(Default)]
 pub(super) struct Flights {
-    under_way: VecDeque<(Appender, Vec<Waiter>)>,
+    under_way: VecDeque<Flight>,
+    bytes: usize,
     /// Safe, and not applied yet.
     safe: Vec<u64>,
     /// Applied, and not known to be safe yet.
     applied: Vec<(u64, Vec<Answer>)>,
 }
 
+struct Flight {
+    ticket: u64,
+    waiters: Vec<Waiter>,
+    bytes: usize,
+}
+
 impl Flights {
-    pub fn count(&self) -> usize {
-        self.under_way.len()
+    /// How many there are, and how many bytes in them.
+    pub fn size(&self) -> (usize, usize) {
+        (self.under_way.len(), self.bytes)
     }
 
     pub fn is_empty(&self) -> bool {
         self.under_way.is_empty() && self.applied.is_empty()
     }
 
-    pub fn begin(&mut self, appender: Appender, waiters: Vec<Waiter>) {
-        self.under_way.push_back((appender, waiters));
+    /// One more, with a ticket higher than all before it.
+    pub fn begin(&mut self, ticket: u64, waiters: Vec<Waiter>, bytes: usize) {
+        self.bytes += bytes;
+        self.under_way.push_back(Flight {
+            ticket,
+            waiters,
+            bytes,
+        });
     }
 
     /// Those who wait for this batch, which was applied. One before it that did not land was applied
     /// while the store was opened again: what became of it is not known here.
-    pub fn land(&mut self, appender: Appender) -> Option<Vec<Waiter>> {
-        let is_before = |(first, _): &mut (Appender, _)| {
-            first.id == appender.id && first.number < appender.number
-        };
-        while let Some((_, waiters)) = self.under_way.pop_front_if(is_before) {
+    pub fn land(&mut self, ticket: u64) -> Option<Vec<Waiter>> {
+        while let Some(before) = self.under_way.pop_front_if(|first| first.ticket < ticket) {
+            self.bytes -= before.bytes;
             let unknown = WriteError::Failed("it was opened again".into());
-            waiters
-                .into_iter()
-                .for_each(|waiter| waiter.refuse(&unknown));
+            refuse_all(before.waiters, &unknown);
         }
-        let landed = self.under_way.pop_front_if(|(first, _)| *first == appender);
-        landed.map(|(_, waiters)| waiters)
+        let landed = self
+            .under_way
+            .pop_front_if(|first| first.ticket == ticket)?;
+        self.bytes -= landed.bytes;
+        Some(landed.waiters)
+    }
+
+    /// The log does not take this one.
+    pub fn refuse(&mut self, ticket: u64, error: &WriteError) {
+        let place = self.under_way.iter().position(|it| it.ticket == ticket);
+        if let Some(refused) = place.and_then(|place| self.under_way.remove(place)) {
+            self.bytes -= refused.bytes;
+            refuse_all(refused.waiters, error);
+        }
     }
 
     /// The answers to a batch that was applied, if it is safe.
-    pub fn applied(&mut self, number: u64, answers: Vec<Answer>) -> Vec<Answer> {
-        if let Some(place) = self.safe.iter().position(|safe| *safe == number) {
+    pub fn applied(&mut self, ticket: u64, answers: Vec<Answer>) -> Vec<Answer> {
+        if let Some(place) = self.safe.iter().position(|safe| *safe == ticket) {
             self.safe.swap_remove(place);
             return answers;
         }
-        self.applied.push((number, answers));
+        self.applied.push((ticket, answers));
         Vec::new()
     }
 
     /// The answers to a batch that is safe, if it was applied.
-    pub fn safe(&mut self, number: u64) -> Vec<Answer> {
-        if let Some(place) = self.applied.iter().position(|(of, _)| *of == number) {
+    pub fn safe(&mut self, ticket: u64) -> Vec<Answer> {
+        if let Some(place) = self.applied.iter().position(|(of, _)| *of == ticket) {
             return self.applied.swap_remove(place).1;
         }
-        if self.under_way.iter().any(|(of, _)| of.number == number) {
-            self.safe.push(number);
+        if self.under_way.iter().any(|it| it.ticket == ticket) {
+            self.safe.push(ticket);
         }
         Vec::new()
     }
+}
+
+fn refuse_all(waiters: Vec<Waiter>, error: &WriteError) {
+    waiters.into_iter().for_each(|waiter| waiter.refuse(error));
 }
 
 #[cfg(test)]
@@ -168,15 +247,15 @@ mod tests {
     #[test]
     fn one_that_did_not_land_holds_up_no_other() {
         let mut flights = Flights::default();
-        let by = |number| Appender { id: 1, number };
         let mut waiting = Vec::new();
         for number in 1..=3 {
             let (to, answered) = oneshot::channel();
-            flights.begin(by(number), vec![Waiter::Marker(to)]);
+            flights.begin(number, vec![Waiter::Marker(to)], 10);
             waiting.push(answered);
         }
-        let landed = flights.land(by(3)).expect("it waits");
-        assert_eq!((landed.len(), flights.count()), (1, 0));
+        assert_eq!(flights.size(), (3, 30));
+        let landed = flights.land(3).expect("it waits");
+        assert_eq!((landed.len(), flights.size()), (1, (0, 0)));
         for answered in &mut waiting[..2] {
             let refused = answered.try_recv().expect("an answer");
             assert!(matches!(refused, Err(WriteError::Failed(_))));

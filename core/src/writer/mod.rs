@@ -9,14 +9,21 @@
 //! | file | subject |
 //! |---|---|
 //! | `request`, `flight` | what is asked for; who waits for it while it is in the log |
-//! | `thread` | the thread: requests to the log, the log to the store, answers |
+//! | `thread` | the thread: requests to the log |
+//! | `apply`, `commit` | the log to the store, and answers; the store, and that it fails |
 
+mod apply;
+mod commit;
 mod flight;
 mod request;
 mod thread;
 
-use std::{sync::Arc, thread::JoinHandle, time::Duration};
+#[cfg(test)]
+mod tests;
 
+use std::{fmt, sync::Arc, thread::JoinHandle, time::Duration};
+
+use mercurio_auth::Revocation;
 use thiserror::Error;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -25,14 +32,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    entry::{Audience, ReadTarget, RecipientId, Sequence},
+    entry::{Audience, Deletion, ReadTarget, RecipientId, Sequence},
     hub::Hub,
     log::{Log, LogError, LogId, LogStatus},
     metrics::Metrics,
     store::{Cut, Store},
 };
 
-use request::Request;
+use request::{Control, Request};
 use thread::WriterThread;
 
 /// Bounds of the writer.
@@ -95,6 +102,24 @@ pub struct ReadStateOutcome {
     pub unread_count: u64,
 }
 
+/// The answer to who revokes tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RevokeOutcome {
+    /// The sequence at which the revocation stands; the present where nothing changed.
+    pub cursor: Sequence,
+    /// They were revoked before, as far and for as long.
+    pub was_revoked: bool,
+}
+
+/// The answer to who deletes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeleteOutcome {
+    /// The sequence at which the deletion stands; the present where nothing changed.
+    pub cursor: Sequence,
+    /// How many notifications are gone, each as often as it had owners.
+    pub deleted: u64,
+}
+
 /// Why something was not written. Nothing of it is visible.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum WriteError {
@@ -114,6 +139,15 @@ pub enum WriteError {
         /// Bytes left alone.
         reserve: u64,
     },
+    /// So many tokens are revoked already that no more are.
+    #[error(
+        "{limit} revocations are in force, and no more are taken: those of tokens that expire soon \
+         make room; revoke by user rather than by token, and say when tokens expire"
+    )]
+    TooManyRevocations {
+        /// How many may be in force.
+        limit: usize,
+    },
     /// The store failed. Whether the request was stored is not known: try again with the same
     /// event id.
     #[error("the store failed: {0}")]
@@ -129,6 +163,17 @@ pub enum WriteError {
         /// How long it was waited for.
         waited: Duration,
     },
+    /// The request is larger than what the log's servers take.
+    #[error(
+        "the request takes up to {bytes} bytes in the log, and its servers take {most} at most: send \
+         less at once, or raise their limit (NATS: `max_payload`)"
+    )]
+    TooLarge {
+        /// Bytes it takes, at most.
+        bytes: usize,
+        /// Bytes the servers take.
+        most: usize,
+    },
     /// The log is not what it should be, and nothing is appended to it.
     #[error("nothing can be written: {0}")]
     LogHalted(LogError),
@@ -141,9 +186,29 @@ pub enum WriteError {
 #[derive(Clone)]
 pub struct Writer {
     requests: mpsc::Sender<Request>,
+    controls: mpsc::Sender<Control>,
     queue: usize,
     log: LogStatus,
     wait: Duration,
+}
+
+/// What may wait to be done between batches.
+const CONTROLS: usize = 64;
+
+/// How many requests wait for the writer, for as long as there is one.
+pub(crate) struct Waiting(mpsc::WeakSender<Request>);
+
+impl Waiting {
+    pub fn count(&self) -> usize {
+        let requests = self.0.upgrade();
+        requests.map_or(0, |queue| queue.max_capacity() - queue.capacity())
+    }
+}
+
+impl fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Waiting({})", self.count())
+    }
 }
 
 /// The log that the writer appends to.
@@ -169,6 +234,7 @@ impl Writer {
         metrics: Arc<Metrics>,
     ) -> std::io::Result<(Self, WriterHandle)> {
         let (requests, waiting) = mpsc::channel(settings.queue);
+        let (controls, asked) = mpsc::channel(CONTROLS);
         let stop = CancellationToken::new();
         let (status, wait) = (log.status.clone(), log.wait);
         let thread = WriterThread::new(store, hub, log, settings.clone(), metrics);
@@ -179,29 +245,31 @@ impl Writer {
         let stopped = stop.clone();
         let thread = std::thread::Builder::new()
             .name("writer".into())
-            .spawn(move || runtime.block_on(thread.run(waiting, stopped)))?;
+            .spawn(move || runtime.block_on(thread.run(waiting, asked, stopped)))?;
         Ok((
             Self {
-                requests: requests.clone(),
+                requests,
+                controls: controls.clone(),
                 queue: settings.queue,
                 log: status,
                 wait,
             },
             WriterHandle {
-                requests,
+                controls,
                 stop,
                 thread,
             },
         ))
     }
 
-    /// Publishes a notification; returns once it is safe.
+    /// Publishes a notification, within the trace that this is called in; returns once it is safe.
     ///
     /// # Errors
     /// See [`WriteError`].
     pub async fn publish(&self, draft: Draft) -> Result<PublishOutcome, WriteError> {
         let (answer, answered) = oneshot::channel();
-        self.hand_in(Request::Publish(Box::new(draft), answer))?;
+        let trace = mercurio_trace::current();
+        self.hand_in(Request::Publish(Box::new(draft), trace, answer))?;
         self.answer(answered).await
     }
 
@@ -225,6 +293,31 @@ impl Writer {
         self.answer(answered).await
     }
 
+    /// Revokes tokens; returns once it is safe, and this core refuses them.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn revoke(&self, revocation: Revocation) -> Result<RevokeOutcome, WriteError> {
+        let (answer, answered) = oneshot::channel();
+        self.hand_in(Request::Revoke(revocation, answer))?;
+        self.answer(answered).await
+    }
+
+    /// Deletes; returns once it is safe, and nobody reads it here any more.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn delete(&self, deletion: Deletion) -> Result<DeleteOutcome, WriteError> {
+        let (answer, answered) = oneshot::channel();
+        self.hand_in(Request::Delete(deletion, answer))?;
+        self.answer(answered).await
+    }
+
+    /// How many requests wait.
+    pub(crate) fn waiting(&self) -> Waiting {
+        Waiting(self.requests.downgrade())
+    }
+
     /// Has everything so far sealed, for a snapshot: see [`Store::snapshot`]. Blocks until the batch
     /// under way is written.
     ///
@@ -232,7 +325,8 @@ impl Writer {
     /// See [`WriteError`].
     pub fn cut(&self) -> Result<Cut, WriteError> {
         let (answer, answered) = oneshot::channel();
-        self.send(Request::Cut(answer))?;
+        let sent = self.controls.try_send(Control::Cut(answer));
+        sent.map_err(|error| refused(&error, CONTROLS))?;
         answered
             .blocking_recv()
             .map_err(|_| WriteError::ShuttingDown)?
@@ -245,7 +339,10 @@ impl Writer {
         match timeout(self.wait, answered).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_dropped)) => Err(WriteError::ShuttingDown),
-            Err(_elapsed) => Err(WriteError::LogAway { waited: self.wait }),
+            Err(_elapsed) => Err(match self.log.stuck() {
+                Some(why) => WriteError::Failed(why),
+                None => WriteError::LogAway { waited: self.wait },
+            }),
         }
     }
 
@@ -253,22 +350,21 @@ impl Writer {
         if let Some(halted) = self.log.halted() {
             return Err(WriteError::LogHalted(halted));
         }
-        self.send(request)
+        let sent = self.requests.try_send(request);
+        sent.map_err(|error| refused(&error, self.queue))
     }
+}
 
-    fn send(&self, request: Request) -> Result<(), WriteError> {
-        self.requests
-            .try_send(request)
-            .map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => WriteError::Busy { queue: self.queue },
-                mpsc::error::TrySendError::Closed(_) => WriteError::ShuttingDown,
-            })
+fn refused<T>(error: &mpsc::error::TrySendError<T>, queue: usize) -> WriteError {
+    match error {
+        mpsc::error::TrySendError::Full(_) => WriteError::Busy { queue },
+        mpsc::error::TrySendError::Closed(_) => WriteError::ShuttingDown,
     }
 }
 
 /// The writer's thread, and retention's way to it.
 pub struct WriterHandle {
-    requests: mpsc::Sender<Request>,
+    controls: mpsc::Sender<Control>,
     stop: CancellationToken,
     thread: JoinHandle<()>,
 }
@@ -277,15 +373,12 @@ impl WriterHandle {
     /// For retention.
     #[must_use]
     pub fn rolls(&self) -> RollRequests {
-        RollRequests(self.requests.clone())
+        RollRequests(self.controls.clone())
     }
 
     /// Ends the writer: what waits is still written and answered, later requests are refused.
     pub async fn stop(self) {
         self.stop.cancel();
-        // Wakes it.
-        let _ = self.requests.send(Request::Wake).await;
-        drop(self.requests);
         let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
         if !matches!(joined, Ok(Ok(()))) {
             tracing::error!("the writer's thread ended by a panic");
@@ -294,11 +387,11 @@ impl WriterHandle {
 }
 
 /// Has the writer, who alone changes the active segment, seal it.
-pub struct RollRequests(mpsc::Sender<Request>);
+pub struct RollRequests(mpsc::Sender<Control>);
 
 impl RollRequests {
     /// Has it done soon; nothing where the writer is busy or has ended.
     pub fn roll(&self) {
-        let _ = self.0.try_send(Request::Roll);
+        let _ = self.0.try_send(Control::Roll);
     }
 }

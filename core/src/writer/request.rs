@@ -2,20 +2,28 @@
 
 use std::sync::Arc;
 
+use mercurio_auth::Revocation;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::{
     clock,
-    entry::{Entry, Published, ReadStateSet, ReadTarget, RecipientId},
+    entry::{
+        Deleted, Deletion, Entry, Published, ReadStateSet, ReadTarget, RecipientId, TokensRevoked,
+    },
     store::Cut,
 };
 
-use super::{Draft, PublishOutcome, ReadStateOutcome, WriteError, flight::Waiter};
+use super::{
+    DeleteOutcome, Draft, PublishOutcome, ReadStateOutcome, RevokeOutcome, WriteError,
+    flight::Waiter,
+};
 
 pub(super) enum Request {
+    /// With the `traceparent` of a trace that is recorded.
     Publish(
         Box<Draft>,
+        Option<Box<str>>,
         oneshot::Sender<Result<PublishOutcome, WriteError>>,
     ),
     SetReadState {
@@ -24,26 +32,29 @@ pub(super) enum Request {
         read: bool,
         answer: oneshot::Sender<Result<ReadStateOutcome, WriteError>>,
     },
-    Roll,
-    Cut(oneshot::Sender<Result<Cut, WriteError>>),
-    Wake,
+    Revoke(
+        Revocation,
+        oneshot::Sender<Result<RevokeOutcome, WriteError>>,
+    ),
+    Delete(Deletion, oneshot::Sender<Result<DeleteOutcome, WriteError>>),
 }
 
-/// What a request asks of the thread.
-pub(super) enum Asked {
-    Write(Entry, Waiter),
+/// What has to be done between batches.
+pub(super) enum Control {
+    /// Begin a new segment.
     Roll,
+    /// Begin one, for a snapshot to end before it.
     Cut(oneshot::Sender<Result<Cut, WriteError>>),
-    Nothing,
 }
 
 impl Request {
-    /// The entry, with the time at which it became one. Who no longer waits wants nothing written.
-    pub fn into_asked(self) -> Asked {
+    /// The entry, with the time at which it became one. `None`: who asked no longer waits, and wants
+    /// nothing written.
+    pub fn into_entry(self) -> Option<(Entry, Waiter)> {
         match self {
-            Self::Publish(draft, answer) if !answer.is_closed() => {
+            Self::Publish(draft, trace, answer) if !answer.is_closed() => {
                 let (entry, event_id) = published(*draft);
-                Asked::Write(entry, Waiter::Publisher(answer, event_id))
+                Some((entry, Waiter::Publisher(answer, event_id, trace)))
             }
             Self::SetReadState {
                 recipient,
@@ -57,11 +68,35 @@ impl Request {
                     target,
                     read,
                 };
-                Asked::Write(Entry::ReadStateSet(set), Waiter::Marker(answer))
+                Some((Entry::ReadStateSet(set), Waiter::Marker(answer)))
             }
-            Self::Roll => Asked::Roll,
-            Self::Cut(answer) => Asked::Cut(answer),
-            Self::Publish(..) | Self::SetReadState { .. } | Self::Wake => Asked::Nothing,
+            Self::Revoke(revocation, answer) if !answer.is_closed() => {
+                let entry = TokensRevoked {
+                    at: clock::now(),
+                    revocation,
+                };
+                Some((Entry::TokensRevoked(entry), Waiter::Revoker(answer)))
+            }
+            Self::Delete(deletion, answer) if !answer.is_closed() => {
+                let entry = Deleted {
+                    at: clock::now(),
+                    deletion,
+                };
+                Some((Entry::Deleted(entry), Waiter::Deleter(answer)))
+            }
+            Self::Publish(..) | Self::SetReadState { .. } | Self::Revoke(..) | Self::Delete(..) => {
+                None
+            }
+        }
+    }
+
+    pub fn refuse(self, error: &WriteError) {
+        // Whoever asked may have gone.
+        match self {
+            Self::Publish(.., answer) => drop(answer.send(Err(error.clone()))),
+            Self::SetReadState { answer, .. } => drop(answer.send(Err(error.clone()))),
+            Self::Revoke(_, answer) => drop(answer.send(Err(error.clone()))),
+            Self::Delete(_, answer) => drop(answer.send(Err(error.clone()))),
         }
     }
 }

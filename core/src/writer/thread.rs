@@ -1,57 +1,57 @@
-//! The writer's thread.
+//! The writer's thread: what is asked for goes to the log, as batches, and what the log brings to the
+//! store.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::{
     sync::mpsc,
-    time::{sleep, sleep_until},
+    time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    entry::{Applied, Entry, Millis, Sequence},
+    entry::Entry,
     hub::Hub,
-    log::{Appended, ENTRIES_MAX, Event, LogError, LogId, Message, Position},
+    log::{Appended, Arrived, ENTRIES_MAX, Event, OVERHEAD},
     metrics::Metrics,
-    store::{Appender, Batch, Cut, Outcome, Store, StoreError},
+    store::{Batch, Store},
 };
 
 use super::{
     Attached, WriteError, WriterSettings,
+    apply::Stuck,
+    commit::Commits,
     flight::{Answer, Flights, Waiter},
-    request::{Asked, Request},
+    request::{Control, Request},
 };
 
-/// How long a store that failed is left alone before it is opened again.
-const REOPEN_AFTER: Duration = Duration::from_secs(1);
-
-/// What is taken from a log elsewhere at once.
+/// What is taken from a log elsewhere at once, and waits to be applied.
 const EVENTS: usize = 256;
 
-/// Batches under way in a log elsewhere; with more, requests wait.
+/// Batches under way in a log elsewhere, and bytes in them; with more, requests wait.
 const FLIGHTS: usize = 32;
+const FLIGHT_BYTES: usize = FLIGHTS * MESSAGE_BYTES;
 
-/// Bytes behind which a batch for a log elsewhere ends.
+/// Bytes of a batch for a log elsewhere, at most; one entry may be larger.
 const MESSAGE_BYTES: usize = 512 << 10;
 
 /// How long the end of the service waits for what is under way in a log elsewhere.
 const LANDING: Duration = Duration::from_secs(3);
 
 pub(super) struct WriterThread {
-    store: Store,
-    hub: Arc<Hub>,
-    metrics: Arc<Metrics>,
-    settings: WriterSettings,
-    log: Attached,
-    flights: Flights,
+    pub(super) hub: Arc<Hub>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) settings: WriterSettings,
+    pub(super) log: Attached,
+    pub(super) commits: Commits,
+    pub(super) flights: Flights,
     /// From the log, and not applied yet.
-    messages: VecDeque<(Position, Message)>,
-    /// Since when the store has failed, and how.
-    failed: Option<(Instant, WriteError)>,
+    pub(super) messages: VecDeque<Arrived>,
+    pub(super) stuck: Option<Stuck>,
+    /// Taken from the queue. Nothing more is, while something waits here for room.
+    waiting: VecDeque<Request>,
+    /// Of those, one that did not fit into the last batch.
+    next: Option<(Entry, Waiter)>,
 }
 
 impl WriterThread {
@@ -63,18 +63,25 @@ impl WriterThread {
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
-            store,
             hub,
+            commits: Commits::new(store, metrics.clone()),
             metrics,
             settings,
             log,
             flights: Flights::default(),
             messages: VecDeque::new(),
-            failed: None,
+            stuck: None,
+            waiting: VecDeque::new(),
+            next: None,
         }
     }
 
-    pub async fn run(mut self, mut waiting: mpsc::Receiver<Request>, stop: CancellationToken) {
+    pub async fn run(
+        mut self,
+        mut queue: mpsc::Receiver<Request>,
+        mut controls: mpsc::Receiver<Control>,
+        stop: CancellationToken,
+    ) {
         let mut tail = self.log.log.tail();
         let (mut requests, mut events) = (Vec::new(), Vec::new());
         let mut has_ended = false;
@@ -82,70 +89,124 @@ impl WriterThread {
         let mut landing = None;
         loop {
             if stop.is_cancelled() {
-                waiting.close();
+                queue.close();
                 if self.log.id.is_some() {
-                    landing.get_or_insert_with(|| tokio::time::Instant::now() + LANDING);
+                    landing.get_or_insert_with(|| Instant::now() + LANDING);
                 }
             }
-            let has_room = self.flights.count() < FLIGHTS;
+            let again = self.stuck.as_ref().map(|stuck| stuck.again);
             tokio::select! {
-                count = waiting.recv_many(&mut requests, self.settings.batch_requests),
-                    if has_room && !has_ended => has_ended = count == 0,
-                count = next_events(&mut tail, &mut events), if tail.is_some() => {
+                count = queue.recv_many(&mut requests, self.settings.batch_requests),
+                    if self.is_idle() && !has_ended => has_ended = count == 0,
+                count = next_events(&mut tail, &mut events),
+                    if tail.is_some() && self.messages.len() < EVENTS =>
+                {
                     if count == 0 {
                         tail = None;
                     }
                 }
+                Some(control) = controls.recv() => self.obey(control),
+                () = past(again), if again.is_some() => {}
                 () = stop.cancelled(), if !stop.is_cancelled() => {}
                 () = past(landing), if landing.is_some() => return,
             }
-            if has_ended && self.flights.is_empty() {
+            self.take_in(events.drain(..));
+            self.go_on();
+            self.waiting.extend(requests.drain(..));
+            self.write();
+            if has_ended && self.is_idle() && self.flights.is_empty() {
                 return;
             }
-            self.take_in(events.drain(..));
-            self.apply_messages(&stop).await;
-            self.write(requests.drain(..));
         }
     }
 
-    /// Appends what is asked for.
-    fn write(&mut self, requests: impl Iterator<Item = Request>) {
-        let (mut entries, mut waiters) = (Vec::new(), Vec::new());
-        let mut bytes = 0;
-        for request in requests {
-            match request.into_asked() {
-                Asked::Nothing => {}
-                Asked::Roll => {
-                    self.append(&mut entries, &mut waiters);
-                    self.roll(Store::roll);
-                }
-                Asked::Cut(answer) => {
-                    self.append(&mut entries, &mut waiters);
-                    drop(answer.send(self.cut()));
-                }
-                Asked::Write(entry, waiter) => {
-                    bytes += entry.weight();
-                    entries.push(entry);
-                    waiters.push(waiter);
-                    let is_full = bytes >= MESSAGE_BYTES && self.log.id.is_some();
-                    if is_full || entries.len() >= ENTRIES_MAX {
-                        self.append(&mut entries, &mut waiters);
-                        bytes = 0;
-                    }
-                }
+    /// Whether nothing waits that was taken from the queue.
+    fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.next.is_none()
+    }
+
+    fn obey(&mut self, control: Control) {
+        match control {
+            Control::Roll => self.commits.roll(Store::roll),
+            Control::Cut(answer) => {
+                let cut = match &self.stuck {
+                    Some(stuck) => Err(stuck.why.clone()),
+                    None => self.commits.cut(),
+                };
+                // Whoever asked may have gone.
+                drop(answer.send(cut));
             }
         }
-        self.append(&mut entries, &mut waiters);
     }
 
-    fn append(&mut self, entries: &mut Vec<Entry>, waiters: &mut Vec<Waiter>) {
-        if entries.is_empty() {
+    /// Appends what is asked for, as far as there is room for it.
+    fn write(&mut self) {
+        if let Some(stuck) = self.stuck.as_ref().filter(|_| self.log.id.is_some()) {
+            // It would stand in the log, and nobody could be answered.
+            if let Some((_, waiter)) = self.next.take() {
+                waiter.refuse(&stuck.why);
+            }
+            let refused = self.waiting.drain(..);
+            refused.for_each(|request| request.refuse(&stuck.why));
             return;
         }
-        let waiters = std::mem::take(waiters);
-        match self.log.log.append(std::mem::take(entries)) {
-            Appended::Here(entries) => self.apply_here(entries, waiters),
-            Appended::Sent(appender) => self.flights.begin(appender, waiters),
+        while self.has_room() {
+            let Bundle {
+                entries,
+                waiters,
+                bytes,
+            } = self.bundle();
+            if entries.is_empty() {
+                return;
+            }
+            match self.log.log.append(entries) {
+                Appended::Here(entries) => self.apply_here(entries, waiters),
+                Appended::Sent(ticket) => self.flights.begin(ticket, waiters, bytes),
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        let (count, bytes) = self.flights.size();
+        count < FLIGHTS && bytes < FLIGHT_BYTES
+    }
+
+    /// What is next, as one batch that the log takes; of what it never takes, nothing.
+    fn bundle(&mut self) -> Bundle {
+        let largest = self.log.status.max_payload().unwrap_or(usize::MAX);
+        let full = match self.log.id {
+            Some(_) => largest.min(MESSAGE_BYTES),
+            None => usize::MAX,
+        };
+        let mut bundle = Bundle {
+            bytes: OVERHEAD,
+            ..Bundle::default()
+        };
+        loop {
+            let next = self.next.take();
+            let next = next.or_else(|| {
+                let mut asked = std::iter::from_fn(|| self.waiting.pop_front());
+                asked.find_map(Request::into_entry)
+            });
+            let Some((entry, waiter)) = next else {
+                return bundle;
+            };
+            let weight = entry.weight();
+            if weight + OVERHEAD > largest {
+                waiter.refuse(&WriteError::TooLarge {
+                    bytes: weight + OVERHEAD,
+                    most: largest,
+                });
+                continue;
+            }
+            let is_full = bundle.bytes + weight > full || bundle.entries.len() >= ENTRIES_MAX;
+            if is_full && !bundle.entries.is_empty() {
+                self.next = Some((entry, waiter));
+                return bundle;
+            }
+            bundle.bytes += weight;
+            bundle.entries.push(entry);
+            bundle.waiters.push(waiter);
         }
     }
 
@@ -157,7 +218,7 @@ impl WriterThread {
                 .for_each(|waiter| waiter.refuse(&refused));
             return;
         }
-        let mut batch = Batch::new(&self.store);
+        let mut batch = self.commits.batch();
         let mut answers = Vec::with_capacity(waiters.len());
         for (entry, waiter) in entries.into_iter().zip(waiters) {
             match batch.apply(batch.next_sequence(), entry) {
@@ -172,16 +233,18 @@ impl WriterThread {
             }
             if batch.bytes() >= self.settings.batch_bytes {
                 self.commit_here(batch, std::mem::take(&mut answers));
-                batch = Batch::new(&self.store);
+                batch = self.commits.batch();
             }
         }
         self.commit_here(batch, answers);
     }
 
-    fn commit_here(&mut self, batch: Batch, answers: Vec<Answer>) {
+    fn commit_here(&mut self, batch: Batch, mut answers: Vec<Answer>) {
         let requests = answers.len();
-        match self.commit(batch) {
+        match self.commits.commit(batch) {
             Ok(applied) => {
+                let traced = self.hub.traced();
+                answers.iter_mut().for_each(|answer| answer.note(traced));
                 self.hub.publish(&applied);
                 if requests > 0 {
                     self.metrics.batch_size.observe(requests as f64);
@@ -190,231 +253,29 @@ impl WriterThread {
                     .into_iter()
                     .for_each(|answer| answer.send(&self.metrics));
             }
-            Err(refused) => answers
-                .into_iter()
-                .for_each(|answer| answer.refuse(&refused)),
-        }
-        self.roll(Store::roll_if_full);
-    }
-
-    fn take_in(&mut self, events: impl Iterator<Item = Event>) {
-        for event in events {
-            match event {
-                Event::Message(position, message) => self.messages.push_back((position, message)),
-                Event::Safe(number) => {
-                    let answers = self.flights.safe(number);
-                    answers
-                        .into_iter()
-                        .for_each(|answer| answer.send(&self.metrics));
+            Err(refused) => {
+                if self.commits.has_failed() {
+                    self.stick(refused.clone());
                 }
+                answers
+                    .into_iter()
+                    .for_each(|answer| answer.refuse(&refused));
             }
         }
-    }
-
-    /// Applies what came from the log. What can't be applied now is applied later: there is no way
-    /// past it.
-    async fn apply_messages(&mut self, stop: &CancellationToken) {
-        let Some(log) = self.log.id else { return };
-        while !self.messages.is_empty() {
-            let applied = self.recover().and_then(|()| self.apply_some(&log));
-            if let Err(error) = applied {
-                if stop.is_cancelled() {
-                    return;
-                }
-                tracing::debug!(%error, "the log is applied again in a moment");
-                tokio::select! {
-                    () = sleep(REOPEN_AFTER / 4) => {}
-                    () = stop.cancelled() => {}
-                }
-            }
-        }
-    }
-
-    /// Applies messages as one batch.
-    fn apply_some(&mut self, log: &LogId) -> Result<(), WriteError> {
-        let Staged {
-            batch,
-            count,
-            at,
-            landed,
-        } = self.stage(log)?;
-        let present = batch.next_sequence() - 1;
-        let applied = self.commit(batch)?;
-        self.hub.publish(&applied);
-        let newest = self.messages.drain(..count).next_back();
-        self.log.status.change(|state| {
-            state.sequence = present;
-            state.applied = newest.map_or(state.applied, |(position, _)| position);
-            state.last = state.last.max(state.applied);
-            state.at = state.at.max(at);
-        });
-        for (appender, outcomes) in landed {
-            self.land(appender, outcomes, present);
-        }
-        self.roll(Store::roll_if_full);
-        Ok(())
-    }
-
-    fn stage(&self, log: &LogId) -> Result<Staged, WriteError> {
-        let mut staged = Staged {
-            batch: Batch::new(&self.store),
-            count: 0,
-            at: 0,
-            landed: Vec::new(),
-        };
-        let batch = &mut staged.batch;
-        for (position, message) in &self.messages {
-            let Some(through) = log.through(*position) else {
-                return Err(self.halt("its sequences are used up"));
-            };
-            staged.count += 1;
-            staged.at = message.at.max(staged.at);
-            if message
-                .appender
-                .is_none_or(|appender| batch.takes(appender))
-            {
-                let mut outcomes = Vec::with_capacity(message.entries.len());
-                for (index, entry) in message.entries.iter().enumerate() {
-                    let Some(sequence) = log.sequence(*position, index) else {
-                        return Err(self.halt("a message has too many entries"));
-                    };
-                    let outcome = batch.apply(sequence, entry.clone()).map_err(|error| {
-                        tracing::error!(%error, "apply an entry");
-                        WriteError::Failed(error.to_string())
-                    })?;
-                    outcomes.push(outcome);
-                }
-                let appender = message.appender;
-                staged
-                    .landed
-                    .extend(appender.map(|appender| (appender, outcomes)));
-            }
-            batch.cover(through);
-            if batch.bytes() >= self.settings.batch_bytes {
-                break;
-            }
-        }
-        Ok(staged)
-    }
-
-    /// Nothing behind this can be applied, now or later.
-    fn halt(&self, why: &str) -> WriteError {
-        let error = LogError::Refused(format!("the log can't be applied: {why}"));
-        tracing::error!(%error, "the log is no longer applied; reading goes on");
-        self.log
-            .status
-            .change(|state| state.halted = Some(error.clone()));
-        WriteError::LogHalted(error)
-    }
-
-    /// One of this core's own batches was applied.
-    fn land(&mut self, appender: Appender, outcomes: Vec<Outcome>, present: Sequence) {
-        let Some(waiters) = self.flights.land(appender) else {
-            return;
-        };
-        self.metrics.batch_size.observe(waiters.len() as f64);
-        let answers = waiters.into_iter().zip(outcomes);
-        let answers = answers.map(|(waiter, outcome)| waiter.answer(outcome, present));
-        let answers = self.flights.applied(appender.number, answers.collect());
-        answers
-            .into_iter()
-            .for_each(|answer| answer.send(&self.metrics));
-    }
-
-    /// Makes a batch safe and visible.
-    fn commit(&mut self, batch: Batch) -> Result<Vec<Applied>, WriteError> {
-        if batch.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.check_room(&batch)?;
-        let started = Instant::now();
-        let applied = batch.commit().map_err(|error| self.fail(&error))?;
-        self.metrics
-            .sync_seconds
-            .observe(started.elapsed().as_secs_f64());
-        Ok(applied)
-    }
-
-    fn roll(&self, roll: impl FnOnce(&Store) -> Result<(), StoreError>) {
-        if self.failed.is_none()
-            && let Err(error) = roll(&self.store)
-        {
-            tracing::error!(%error, "begin a new segment");
-        }
-    }
-
-    fn cut(&self) -> Result<Cut, WriteError> {
-        if let Some((_, refused)) = &self.failed {
-            return Err(refused.clone());
-        }
-        self.store.cut().map_err(|error| {
-            tracing::error!(%error, "begin a new segment for a snapshot");
-            WriteError::Failed(error.to_string())
-        })
-    }
-
-    /// sled takes no more writes after a failed one, so it is never let run into a full disk.
-    fn check_room(&self, batch: &Batch) -> Result<(), WriteError> {
-        let (free, reserve) = match self.store.disk() {
-            Ok(disk) => disk,
-            Err(error) => return Err(WriteError::Failed(error.to_string())),
-        };
-        // sled writes a page anew for each change of it, and grows its file by half a MiB.
-        let needed = (batch.bytes() as u64)
-            .saturating_mul(4)
-            .saturating_add(reserve);
-        if free < needed {
-            return Err(WriteError::DiskFull { free, reserve });
-        }
-        Ok(())
-    }
-
-    fn fail(&mut self, error: &StoreError) -> WriteError {
-        tracing::error!(%error, "commit");
-        let refused = match (error.is_full(), self.store.disk()) {
-            (true, Ok((free, reserve))) => WriteError::DiskFull { free, reserve },
-            _ => WriteError::Failed(error.to_string()),
-        };
-        self.failed = Some((Instant::now(), refused.clone()));
-        refused
-    }
-
-    /// Opens a store that failed again, at most once a second. Whether the failed batch is there
-    /// is known only then, so readers start over from their cursors.
-    fn recover(&mut self) -> Result<(), WriteError> {
-        let Some((since, refused)) = &self.failed else {
-            return Ok(());
-        };
-        if since.elapsed() < REOPEN_AFTER {
-            return Err(refused.clone());
-        }
-        if let Err(error) = self.store.reopen() {
-            return Err(self.fail(&error));
-        }
-        tracing::warn!("the store was opened again after it failed");
-        self.failed = None;
-        let present = self.store.last_sequence();
-        self.hub.reset(present);
-        // What the journal has is not applied once more.
-        if let Some(log) = self.log.id {
-            let applied = log.position(present);
-            self.messages.retain(|(position, _)| *position > applied);
-        }
-        Ok(())
+        self.commits.roll(Store::roll_if_full);
     }
 }
 
-/// Messages applied to a batch, and not committed.
-struct Staged {
-    batch: Batch,
-    count: usize,
-    /// The newest time among them.
-    at: Millis,
-    landed: Vec<(Appender, Vec<Outcome>)>,
+/// Entries that go to the log at once, who waits for them, and how large they are.
+#[derive(Default)]
+struct Bundle {
+    entries: Vec<Entry>,
+    waiters: Vec<Waiter>,
+    bytes: usize,
 }
 
 /// Waits until then.
-async fn past(deadline: Option<tokio::time::Instant>) {
+async fn past(deadline: Option<Instant>) {
     if let Some(deadline) = deadline {
         sleep_until(deadline).await;
     }

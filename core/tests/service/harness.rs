@@ -74,8 +74,20 @@ impl TestCore {
         core
     }
 
+    /// A core that takes tokens by these rules.
+    pub async fn by_rules(rules: ClaimRules) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut core = Self::open(dir.path(), CoreSettings::default(), rules).await;
+        core._dir = Some(dir);
+        core
+    }
+
     /// A core with these settings, in this directory.
     pub async fn at(dir: &Path, settings: CoreSettings) -> Self {
+        Self::open(dir, settings, ClaimRules::default()).await
+    }
+
+    async fn open(dir: &Path, settings: CoreSettings, rules: ClaimRules) -> Self {
         let settings = CoreSettings {
             data_dir: dir.to_owned(),
             ..settings
@@ -90,7 +102,7 @@ impl TestCore {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let key = VerifyingKey::from_secret(SECRET).unwrap();
-        let verifier = Arc::new(Verifier::new(vec![key], ClaimRules::default()));
+        let verifier = Arc::new(Verifier::new(vec![key], rules));
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(serve(core, listener, verifier, shutdown.clone()));
         let channel = connect(address).await;
@@ -184,10 +196,14 @@ impl TestCore {
         let waiting = tokio_stream::wrappers::ReceiverStream::new(waiting);
         let mut client = RelayServiceClient::new(self.channel.clone());
         let opening = soon(client.relay(with(token, waiting))).await?;
-        Ok(Relay {
+        assert!(opening.metadata().contains_key("mercurio-revocations"));
+        let mut relay = Relay {
             requests,
             messages: opening.into_inner(),
-        })
+            revoked: Vec::new(),
+        };
+        relay.revoked = relay.revocations().await;
+        Ok(relay)
     }
 
     /// A metric by its whole name, labels included.
@@ -282,9 +298,27 @@ impl Feed {
 pub struct Relay {
     pub requests: tokio::sync::mpsc::Sender<pb::RelayRequest>,
     pub messages: Streaming<pb::RelayResponse>,
+    /// What was revoked when it began.
+    pub revoked: Vec<pb::RelayRevocation>,
 }
 
 impl Relay {
+    /// What is said of revocations next, to its end.
+    pub async fn revocations(&mut self) -> Vec<pb::RelayRevocation> {
+        let mut all = Vec::new();
+        loop {
+            match self.next().await {
+                pb::relay_response::Message::Revocations(told) => {
+                    all.extend(told.revocations);
+                    if told.complete {
+                        return all;
+                    }
+                }
+                other => panic!("not revocations: {other:?}"),
+            }
+        }
+    }
+
     pub async fn join(&self, join_id: u64, ids: &[&str]) {
         let recipient_ids = owned(ids);
         self.say(pb::relay_request::Message::Join(pb::RelayJoin {

@@ -1,5 +1,6 @@
 //! The core's services over a real socket, with tonic's clients. See `harness.rs`.
 
+mod admin;
 mod auth;
 mod harness;
 mod history;

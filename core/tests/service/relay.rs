@@ -68,12 +68,10 @@ async fn a_gateway_that_has_said_all_is_still_served() {
     let core = TestCore::start().await;
     let mut relay = core.relay().await;
     relay.joined(1, &["ada"]).await;
-    let Relay { requests, messages } = relay;
-    drop(requests);
-    let mut relay = Relay {
-        requests: tokio::sync::mpsc::channel(1).0,
-        messages,
-    };
+    drop(std::mem::replace(
+        &mut relay.requests,
+        tokio::sync::mpsc::channel(1).0,
+    ));
     let id = core.publish(&["ada"], "x").await;
     assert_eq!(relay.entry().await.cursor, id);
     drop(relay);

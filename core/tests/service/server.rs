@@ -8,11 +8,12 @@ use tonic_health::pb::{
 
 use crate::harness::*;
 
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 5] = [
     "",
     "mercurio.v1.NotificationService",
     "mercurio.v1.RelayService",
     "mercurio.v1.SnapshotService",
+    "mercurio.v1.AdminService",
 ];
 
 #[tokio::test]

@@ -10,7 +10,7 @@ fn registry() -> Arc<Registry> {
 }
 
 fn open(registry: &Arc<Registry>, user: &str) -> Result<Open, ApiError> {
-    registry.open(user, Lease::new(user, user, None))
+    registry.open(user, Lease::endless(user))
 }
 
 #[tokio::test]
@@ -82,4 +82,51 @@ fn while_there_is_no_relay_nothing_piles_up_for_one() {
     drop(open(&registry, "a").unwrap());
     let interest = registry.take_interest(1, 10);
     assert_eq!((interest.join.len(), interest.leave.len()), (0, 1));
+}
+
+#[test]
+fn pages_list_each_stream_once_in_order() {
+    let limits = Limits {
+        streams: 500,
+        streams_per_user: 500,
+        mailbox: 4,
+    };
+    let registry = Arc::new(Registry::new(limits, Arc::default()));
+    let mut rng = fastrand::Rng::with_seed(6);
+    let name = |rng: &mut fastrand::Rng| format!("user-{}", rng.u32(..40));
+    let open: Vec<_> = (0..200)
+        .map(|_| open(&registry, &name(&mut rng)).unwrap())
+        .collect();
+    let mut all: Vec<_> = open
+        .iter()
+        .map(|open| (open.user().to_owned(), open.mailbox.lease.id()))
+        .collect();
+    all.sort();
+    for limit in [1, 2, 7, 199, 200, 1000] {
+        let mut seen: Vec<(String, u64)> = Vec::new();
+        loop {
+            let after = seen.last().cloned().unwrap_or_default();
+            let (page, more) = registry.list(None, (&after.0, after.1), limit);
+            assert!(page.len() <= limit && (!more || page.len() == limit));
+            seen.extend(
+                page.into_iter()
+                    .map(|found| (found.recipient_id, found.stream_id)),
+            );
+            if !more {
+                break;
+            }
+        }
+        assert_eq!(seen, all, "{limit}");
+    }
+    let of = &all[17].0;
+    let (theirs, more) = registry.list(Some(of), ("", 0), 1000);
+    let wanted = all.iter().filter(|(name, _)| name == of).count();
+    assert_eq!((theirs.len(), more), (wanted, false));
+    assert!(
+        theirs
+            .iter()
+            .all(|found| found.behind && found.cursor.is_none())
+    );
+    assert_eq!(registry.count(), (200, 200, 0));
+    assert!(registry.list(Some("nobody"), ("", 0), 9).0.is_empty());
 }

@@ -76,7 +76,7 @@ async fn a_log_that_no_longer_reaches_back_is_refused() {
     assert!(said.contains("what is between them is gone"), "{said}");
     assert!(said.contains("--peer-url"), "{said}");
     // A new one can't be filled from the log alone.
-    let (_, said) = nats.setup().refused().await;
+    let (_, said) = Setup::core().args(nats.args()).refused().await;
     assert!(said.contains("--peer-url"), "{said}");
     // The first one needs nothing of what is gone.
     cores[0].restart().await;
@@ -115,6 +115,51 @@ async fn a_log_that_ends_before_what_was_applied_is_refused() {
     core.kill();
     let (_, said) = core.setup.refused().await;
     assert!(said.contains("the log ends with message 5"), "{said}");
+}
+
+/// Cut short behind a core that is away, and grown again by one that is new: by its bounds alone it
+/// could be the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_cut_and_has_grown_again_is_refused() {
+    let Some(mut nats) = Nats::start(1) else {
+        return;
+    };
+    let mut core = engine(&nats).start().await;
+    ready(&core).await;
+    let ledger = fill(&core, 5).await;
+    let copy = tempfile::tempdir().unwrap();
+    nats.kill(0);
+    copy_dir(&nats.store(0), copy.path());
+    nats.start_node(0);
+    for n in 5..8 {
+        publish_surely(&core.service_api(), &ledger, request(0, n)).await;
+    }
+    core.kill();
+    nats.wipe();
+    copy_dir(copy.path(), &nats.store(0));
+    nats.start_node(0);
+    let new = engine(&nats).secret_of(&core).start().await;
+    ready(&new).await;
+    for n in 0..9 {
+        let new = new.service_api();
+        publish_surely(&new, &Ledger::default(), request(2, n)).await;
+    }
+    core.restart().await;
+    let halted = core
+        .process
+        .stderr
+        .find(|line| line.contains("is not the one that this core applied"));
+    within("it notices", LATER, halted)
+        .await
+        .expect("it says so");
+    let refused = core.service_api().try_publish(request(0, 99)).await;
+    expect_reason(refused, Code::FailedPrecondition, "LOG_HALTED");
+    verify(&core.service_api(), &ledger, &USERS).await;
+    // Nothing that the new one has was taken in.
+    assert_eq!(
+        core.service_api().history("alice").await.len(),
+        ledger.of("alice").len()
+    );
 }
 
 fn copy_dir(from: &Path, to: &Path) {

@@ -5,29 +5,101 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// The token is replaced before it expires: nothing is refused, the connection never shows it.
+/// The ids of the streams that the page has opened, as the gateway named them.
+const RECORD: &str = "const real = fetch
+    window.opened = []
+    window.fetch = async (...given) => {
+      const answer = await real(...given)
+      const id = answer.headers.get('mercurio-stream')
+      if (id) opened.push(id)
+      return answer
+    }";
+
+/// The token is replaced before it expires: the very same stream stays open over the end of its first
+/// two, nothing is refused, and the connection never shows it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_is_replaced_before_it_expires() {
+async fn an_open_stream_is_shown_the_next_token() {
     let Some(browser) = Browser::chromium().await else {
         return;
     };
-    let service = Setup::serve().start().await;
+    let service = Setup::serve()
+        .args(["--jwt-cookie", "session"])
+        .start()
+        .await;
     let api = service.service_api();
     for (context, sharing, auth) in [
         ("a", "none", "header"),
         ("b", "worker", "header"),
         ("c", "leader", "query"),
+        ("d", "none", "cookie"),
     ] {
-        let first = service.secret().expiring("alice", "", 6);
-        let second = service.secret().expiring("alice", "", 12);
-        let last = service.secret().user("alice");
-        let options = json!({ "tokens": [first, second, last], "sharing": sharing, "auth": auth });
-        let page = connected(&browser, context, &service, options).await;
+        let page = blank(&browser, context, &service).await;
+        page.run(RECORD, Value::Null).await;
+        let tokens = [
+            service.secret().expiring("alice", "", 6),
+            service.secret().expiring("alice", "", 12),
+            service.secret().user("alice"),
+        ];
+        if auth == "cookie" {
+            let code = "const give = async () => {
+                const token = value[Math.min(asked++, value.length - 1)]
+                document.cookie = `session=${token}; path=/; SameSite=Strict` }
+                await give()
+                await start({ auth: 'cookie', sharing: 'none', getToken: give })";
+            page.run(code, json!(tokens)).await;
+            until(&page, "inbox.state.connection === 'open'").await;
+        } else {
+            let options = json!({ "tokens": tokens, "sharing": sharing, "auth": auth });
+            start(&page, options).await;
+        }
         renews_unnoticed(&page, &api).await;
         assert_eq!(streams(&service).await, 1);
+        // A worker's requests a page can't see.
+        if sharing != "worker" {
+            let opened = value(&page, "opened").await;
+            assert_eq!(opened.as_array().map(Vec::len), Some(1), "{auth}: {opened}");
+            // The gateway itself says that this one is open still.
+            let id = opened[0].as_str().expect("a stream's id");
+            let path = format!("/api/clients/me/notifications/stream/token?stream={id}");
+            let renewed = Request::put(&path).bearer(&service.secret().user("alice"));
+            let renewed = renewed.send(service.http()).await.expect(200);
+            assert_eq!(renewed["streams"], 1);
+        }
         page.close().await;
         streams_become(&service, 0).await;
     }
+}
+
+/// The gateway doesn't know the stream that is to be renewed, as another one would not: it is opened
+/// anew from its cursor with the new token, and nothing is missed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_that_finds_no_stream_opens_one() {
+    let Some(browser) = Browser::chromium().await else {
+        return;
+    };
+    let service = Setup::serve().start().await;
+    let api = service.service_api();
+    let page = blank(&browser, "one", &service).await;
+    page.run(RECORD, Value::Null).await;
+    let astray = "const through = fetch
+        window.refused = []
+        window.fetch = async (url, ...given) => {
+          const answer = await through(url.replace(/stream=\\w+/, 'stream=0123456789abcdef'), ...given)
+          if (!answer.ok) refused.push((await answer.clone().json()).code)
+          return answer
+        }";
+    page.run(astray, Value::Null).await;
+    let tokens = [
+        service.secret().expiring("alice", "", 6),
+        service.secret().expiring("alice", "", 12),
+        service.secret().user("alice"),
+    ];
+    start(&page, json!({ "tokens": tokens, "sharing": "none" })).await;
+    renews_unnoticed(&page, &api).await;
+    let refused = json!(["stream-not-found", "stream-not-found"]);
+    until(&page, "opened.length === 3").await;
+    assert_eq!(value(&page, "refused").await, refused);
+    streams_become(&service, 1).await;
 }
 
 /// Publishes until the page has asked for its third token, by the end of the second one: everything
@@ -45,8 +117,8 @@ async fn renews_unnoticed(page: &Page<'_>, api: &Api) {
     assert_eq!(value(page, "inbox.state.error").await, Value::Null);
 }
 
-/// A page whose clock is an hour slow learns of the expiry from the gateway: `closing:
-/// token-expired`, at which a new one is asked for.
+/// Where the stream's head does not say when it ends (a proxy dropped it) the page learns of it from the
+/// gateway: `closing: token-expired`, at which a new token is asked for.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_closed_for_its_token_goes_on_with_the_next() {
     let Some(browser) = Browser::chromium().await else {
@@ -56,8 +128,10 @@ async fn a_stream_closed_for_its_token_goes_on_with_the_next() {
     let api = service.service_api();
     for (context, auth) in [("a", "header"), ("b", "query")] {
         let page = blank(&browser, context, &service).await;
-        let slow = "const real = Date.now; Date.now = () => real() - 3600e3";
-        page.run(slow, Value::Null).await;
+        let drop = "const real = Headers.prototype.get
+            Headers.prototype.get = function (name) {
+              return name === 'mercurio-expires' ? null : real.call(this, name) }";
+        page.run(drop, Value::Null).await;
         let tokens = [
             service.secret().expiring("alice", "", 3),
             service.secret().expiring("alice", "", 6),

@@ -271,14 +271,14 @@ fn ttl(ttl: prost_types::Duration, limits: &Limits, wrong: &mut Violations) -> O
 }
 
 impl Violations {
-    fn check_bytes(&mut self, field: &str, bytes: usize, least: usize, most: usize) {
+    pub fn check_bytes(&mut self, field: &str, bytes: usize, least: usize, most: usize) {
         if bytes > most || bytes < least {
             let allowed = range(least, most);
             self.add(field, format!("{bytes} bytes; {allowed} are allowed"));
         }
     }
 
-    fn check_count(&mut self, field: &str, count: usize, least: usize, most: usize) {
+    pub fn check_count(&mut self, field: &str, count: usize, least: usize, most: usize) {
         if count > most || count < least {
             self.add(
                 field,
@@ -287,7 +287,7 @@ impl Violations {
         }
     }
 
-    fn check_control(&mut self, field: &str, text: &str) {
+    pub fn check_control(&mut self, field: &str, text: &str) {
         if let Some((at, control)) = text.char_indices().find(|(_, c)| c.is_control()) {
             self.add(
                 field,
@@ -296,7 +296,7 @@ impl Violations {
         }
     }
 
-    fn check_recipient(&mut self, field: &str, id: &str) {
+    pub fn check_recipient(&mut self, field: &str, id: &str) {
         self.check_bytes(field, id.len(), 1, RECIPIENT_ID_MAX);
         self.check_control(field, id);
     }

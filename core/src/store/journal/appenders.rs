@@ -28,6 +28,11 @@ impl Appenders {
         appender.number == last + 1
     }
 
+    /// Whether it is remembered: of one that is not, only the first one would be the next in turn.
+    pub fn knows(&self, id: u64) -> bool {
+        self.known.contains_key(&id)
+    }
+
     /// These were applied.
     pub fn note(&mut self, appenders: &[Appender]) {
         for appender in appenders {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use prost::{Message, Oneof};
 
 use crate::entry::{
-    Audience, Entry, Millis, Published, ReadStateSet, ReadTarget, RecipientId, Sequence,
+    Audience, Deleted, Deletion, Entry, Millis, Published, ReadStateSet, ReadTarget, RecipientId,
+    Sequence, TokensRevoked,
 };
 
-use super::super::StoreError;
+use super::super::{StoreError, revocations::StoredRevocation};
 
 /// A stretch of the log: what was appended at once.
 #[derive(Clone, PartialEq, Message)]
@@ -27,6 +28,12 @@ pub(in crate::store) struct Frame {
     /// How far whose appends have come, of those that changed.
     #[prost(message, repeated, tag = "5")]
     pub appenders: Vec<Appender>,
+    /// The log's time at its end.
+    #[prost(uint64, tag = "6")]
+    pub at: Millis,
+    /// CRC-32 of the last message of a shared log in it.
+    #[prost(fixed32, optional, tag = "7")]
+    pub last_message: Option<u32>,
 }
 
 /// Bytes before a frame's payload.
@@ -61,6 +68,8 @@ impl Frame {
             sequences: if follow { Vec::new() } else { sequences },
             through: if follow && ends { 0 } else { through },
             appenders,
+            at: 0,
+            last_message: None,
         }
     }
 
@@ -120,7 +129,7 @@ pub(crate) struct Appender {
 pub(crate) struct LogEntry {
     #[prost(uint64, tag = "1")]
     pub at: Millis,
-    #[prost(oneof = "Kind", tags = "2, 3")]
+    #[prost(oneof = "Kind", tags = "2, 3, 4, 5")]
     pub kind: Option<Kind>,
 }
 
@@ -130,6 +139,61 @@ pub(crate) enum Kind {
     Published(StoredPublished),
     #[prost(message, tag = "3")]
     ReadStateSet(StoredReadStateSet),
+    #[prost(message, tag = "4")]
+    TokensRevoked(StoredRevocation),
+    #[prost(message, tag = "5")]
+    Deleted(StoredDeletion),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct StoredDeletion {
+    /// Whose notifications; empty: everyone's.
+    #[prost(string, repeated, tag = "1")]
+    owners: Vec<String>,
+    #[prost(uint64, repeated, tag = "2")]
+    ids: Vec<Sequence>,
+    /// Set: all of this user's, rather than `ids`.
+    #[prost(string, optional, tag = "3")]
+    everything_of: Option<String>,
+}
+
+impl From<&Deletion> for StoredDeletion {
+    fn from(deletion: &Deletion) -> Self {
+        match deletion {
+            Deletion::Notifications { owners, ids } => Self {
+                owners: match owners {
+                    Audience::Everyone => Vec::new(),
+                    Audience::Recipients(named) => {
+                        named.iter().map(|id| id.as_str().to_owned()).collect()
+                    }
+                },
+                ids: ids.clone(),
+                everything_of: None,
+            },
+            Deletion::Everything { of } => Self {
+                everything_of: Some(of.as_str().to_owned()),
+                ..Self::default()
+            },
+        }
+    }
+}
+
+impl StoredDeletion {
+    pub fn decoded(self) -> Result<Deletion, StoreError> {
+        let unreadable = || StoreError::Unreadable { what: "deletion" };
+        let recipient = |id: &String| RecipientId::new(id).ok_or_else(unreadable);
+        if let Some(of) = &self.everything_of {
+            return Ok(Deletion::Everything { of: recipient(of)? });
+        }
+        let owners = match self.owners.as_slice() {
+            [] => Audience::Everyone,
+            named => Audience::Recipients(named.iter().map(recipient).collect::<Result<_, _>>()?),
+        };
+        Ok(Deletion::Notifications {
+            owners,
+            ids: self.ids,
+        })
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -197,6 +261,14 @@ impl From<&Entry> for LogEntry {
                     })),
                 }
             }
+            Entry::TokensRevoked(entry) => Self {
+                at: entry.at,
+                kind: Some(Kind::TokensRevoked((&entry.revocation).into())),
+            },
+            Entry::Deleted(entry) => Self {
+                at: entry.at,
+                kind: Some(Kind::Deleted((&entry.deletion).into())),
+            },
         }
     }
 }
@@ -232,6 +304,14 @@ impl LogEntry {
                     .up_to
                     .map_or(ReadTarget::Ids(stored.ids), ReadTarget::UpTo),
                 read: stored.read,
+            })),
+            Kind::TokensRevoked(stored) => Ok(Entry::TokensRevoked(TokensRevoked {
+                at: self.at,
+                revocation: stored.decoded()?,
+            })),
+            Kind::Deleted(stored) => Ok(Entry::Deleted(Deleted {
+                at: self.at,
+                deletion: stored.decoded()?,
             })),
         }
     }

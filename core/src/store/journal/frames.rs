@@ -8,14 +8,14 @@ use std::{
 
 use prost::Message;
 
-use crate::entry::{Entry, Sequence};
+use crate::entry::{Entry, Millis, Sequence};
 
 use super::{
     super::StoreError,
-    appenders::Appenders,
     damaged,
     entry::{Frame, HEAD},
     path,
+    progress::Progress,
 };
 
 /// No frame is larger: a batch ends behind 8 MiB, and the largest entry has less than 2 MiB.
@@ -26,6 +26,8 @@ pub(in crate::store) struct Stretch {
     pub entries: Vec<(Sequence, Entry)>,
     /// What stands up to here is in it, or had no effect.
     pub through: Sequence,
+    /// The log's time at its end; 0: not noted.
+    pub at: Millis,
 }
 
 /// All batches of some files.
@@ -80,9 +82,13 @@ impl Tail {
                     let message = format!("entry {} is not there, or damaged", frames.next);
                     return Err(damaged(&path, message));
                 };
-                let through = frame.through();
+                let (through, at) = (frame.through(), frame.at);
                 let entries = frame.entries()?;
-                return Ok(Some(Stretch { entries, through }));
+                return Ok(Some(Stretch {
+                    entries,
+                    through,
+                    at,
+                }));
             }
             self.frames = None;
             self.place += 1;
@@ -98,7 +104,7 @@ pub(super) struct Frames {
     pub end: u64,
     pub next: Sequence,
     /// Of all frames that were read.
-    pub appenders: Appenders,
+    pub progress: Progress,
 }
 
 impl Frames {
@@ -109,7 +115,7 @@ impl Frames {
             payload: Vec::new(),
             end: 0,
             next: first,
-            appenders: Appenders::default(),
+            progress: Progress::default(),
         })
     }
 
@@ -142,7 +148,7 @@ impl Frames {
             return Ok(None);
         }
         self.next = frame.through() + 1;
-        self.appenders.note(&frame.appenders);
+        self.progress.note(&frame);
         self.end += (HEAD + length) as u64;
         Ok(Some(frame))
     }

@@ -15,7 +15,7 @@
 //! frame: length (u32), CRC-32 of the payload (u32), payload (a `Frame`); big-endian
 //! ```
 //!
-//! The first frame of a file says how far the appenders of a shared log have come.
+//! The first frame of a file says how far a shared log had been applied (`progress.rs`).
 //!
 //! Behind the last frame a file holds zeros, written and synced ahead, so that a commit's write
 //! is of data only: no file size, and no extent that has to be marked as written. ext4 does the
@@ -28,6 +28,7 @@ mod examine;
 mod frames;
 mod high_water;
 mod output;
+mod progress;
 
 #[cfg(test)]
 mod tests;
@@ -44,8 +45,9 @@ use super::{StoreError, files::sync_dir};
 
 pub(crate) use appenders::Appenders;
 pub(crate) use entry::{Appender, LogEntry};
+pub(crate) use progress::Progress;
 
-pub(super) use entry::Frame;
+pub(super) use entry::{Frame, StoredDeletion};
 
 use frames::{Frames, Stretch, Tail};
 use high_water::HighWater;
@@ -72,7 +74,7 @@ pub(super) struct Journal {
     frame: Vec<u8>,
     high_water: HighWater,
     durability: Durability,
-    appenders: Appenders,
+    progress: Progress,
 }
 
 impl Journal {
@@ -89,7 +91,7 @@ impl Journal {
         fs::create_dir_all(&dir).map_err(StoreError::io("create", &dir))?;
         let mut files = list(&dir)?;
         if files.is_empty() {
-            create(&dir, applied + 1, &[])?;
+            create(&dir, applied + 1, &Progress::default(), durability)?;
             files.push(applied + 1);
         }
         // It was pushed in the line before if there was none.
@@ -100,7 +102,7 @@ impl Journal {
         let Frames {
             end,
             next,
-            appenders,
+            progress,
             ..
         } = frames;
         let output = Output::open(&path, end, durability).map_err(StoreError::io("open", &path))?;
@@ -114,7 +116,7 @@ impl Journal {
             frame: Vec::new(),
             high_water,
             durability,
-            appenders,
+            progress,
         };
         journal.repair()?;
         Ok(journal)
@@ -138,17 +140,16 @@ impl Journal {
     pub fn begin(
         data_dir: &Path,
         applied: Sequence,
-        appenders: &[Appender],
+        progress: &Progress,
     ) -> Result<(), StoreError> {
         let dir = data_dir.join("log");
         fs::create_dir_all(&dir).map_err(StoreError::io("create", &dir))?;
-        create(&dir, applied + 1, appenders)?;
-        Ok(())
+        create(&dir, applied + 1, progress, Durability::Elsewhere).map(drop)
     }
 
-    /// How far the appenders of a shared log have come.
-    pub fn appenders(&self) -> &Appenders {
-        &self.appenders
+    /// How far a shared log was applied.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
     }
 
     /// Appends what was applied, and returns when it is as safe as it has to be.
@@ -179,7 +180,7 @@ impl Journal {
         self.frame = buffer;
         written.map_err(StoreError::io("write", &self.path()))?;
         self.next = frame.through() + 1;
-        self.appenders.note(&frame.appenders);
+        self.progress.note(frame);
         if self.durability == Durability::Here {
             self.high_water.note(self.last());
         }
@@ -223,14 +224,19 @@ impl Journal {
         if is_begun && !self.failed {
             // What is packed is safe, and the journal must not end before it.
             self.sync()?;
-            let end = create(&self.dir, self.next, &self.appenders.all())?;
-            let path = path(&self.dir, self.next);
-            let output =
-                Output::open(&path, end, self.durability).map_err(StoreError::io("open", &path))?;
+            let output = create(&self.dir, self.next, &self.progress, self.durability)?;
             self.output.give_back();
             self.output = output;
             self.files.push(self.next);
         }
+        self.forget_before(needed)
+    }
+
+    /// Removes the files that end before `needed`.
+    ///
+    /// # Errors
+    /// One can't be removed.
+    pub fn forget_before(&mut self, needed: Sequence) -> Result<(), StoreError> {
         while self.files.get(1).is_some_and(|next| *next <= needed) {
             let path = path(&self.dir, self.files[0]);
             fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
@@ -298,20 +304,33 @@ fn path(dir: &Path, first: Sequence) -> PathBuf {
     dir.join(format!("{first:020}.log"))
 }
 
-/// A file that is whole when it has its name, and where its frames end.
-fn create(dir: &Path, first: Sequence, appenders: &[Appender]) -> Result<u64, StoreError> {
+/// A file that is whole when it has its name.
+fn create(
+    dir: &Path,
+    first: Sequence,
+    progress: &Progress,
+    durability: Durability,
+) -> Result<Output, StoreError> {
     let path = path(dir, first);
     let part = path.with_extension("part");
     let mut head = Vec::new();
-    if !appenders.is_empty() {
-        Frame::new(first, first - 1, Vec::new(), appenders.to_vec()).write_to(&mut head);
+    if !progress.is_empty() {
+        let frame = Frame::new(first, first - 1, Vec::new(), progress.appenders.all());
+        let last_message = progress.last_message;
+        Frame {
+            last_message,
+            ..frame
+        }
+        .write_to(&mut head);
     }
     let made = File::create(&part).and_then(|file| {
         file.write_all_at(&head, 0)?;
         file.sync_all()?;
+        // Opened first: once it has its name, it is what is appended to.
+        let output = Output::open(&part, head.len() as u64, durability)?;
         fs::rename(&part, &path)?;
         sync_dir(dir)?;
-        Ok(head.len() as u64)
+        Ok(output)
     });
     made.map_err(StoreError::io("create", &path))
 }

@@ -108,7 +108,10 @@ fn a_copy_of_a_shared_log_has_holes_and_appenders() {
     let by = |id, number| Appender { id, number };
     let frames = [
         Frame::new(1, 9, vec![at(5), at(7)], vec![by(1, 1)]),
-        Frame::new(10, 19, Vec::new(), vec![by(2, 1), by(1, 2)]),
+        Frame {
+            last_message: Some(5),
+            ..Frame::new(10, 19, Vec::new(), vec![by(2, 1), by(1, 2)])
+        },
         Frame::new(20, 29, vec![at(29)], Vec::new()),
     ];
     for frame in &frames {
@@ -116,7 +119,8 @@ fn a_copy_of_a_shared_log_has_holes_and_appenders() {
     }
     for round in 0..3 {
         assert_eq!(journal.last(), 29);
-        assert_eq!(journal.appenders().all(), [by(2, 1), by(1, 2)]);
+        assert_eq!(journal.progress().appenders.all(), [by(2, 1), by(1, 2)]);
+        assert_eq!(journal.progress().last_message, Some(5));
         assert_eq!(read(&journal, 0).unwrap(), [5, 7, 29]);
         assert_eq!(read(&journal, 5).unwrap(), [7, 29]);
         assert!(read(&journal, 29).unwrap().is_empty());
@@ -139,10 +143,16 @@ fn a_copy_of_a_shared_log_has_holes_and_appenders() {
         assert!(journal.append(&misplaced).unwrap_err().is_damage());
     }
     drop(journal);
-    Journal::begin(&dir.path().join("copy"), 41, &[by(3, 8)]).unwrap();
+    Journal::begin(
+        &dir.path().join("copy"),
+        41,
+        &Progress::new(&[by(3, 8)], Some(6)),
+    )
+    .unwrap();
     let copy = Journal::open(&dir.path().join("copy"), 41, Durability::Elsewhere).unwrap();
     assert_eq!((copy.first(), copy.last()), (42, 41));
-    assert_eq!(copy.appenders().all(), [by(3, 8)]);
+    assert_eq!(copy.progress().appenders.all(), [by(3, 8)]);
+    assert_eq!(copy.progress().last_message, Some(6));
 }
 
 proptest! {

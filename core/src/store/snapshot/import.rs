@@ -181,11 +181,12 @@ impl Import {
             remove_if_there(&self.dir.join(left))?;
         }
         step(2)?;
-        Journal::begin(&self.dir, end, &manifest::appenders(manifest))?;
+        Journal::begin(&self.dir, end, &manifest::progress(manifest))?;
         step(3)?;
         data_dir::write_format(&self.dir)?;
         if let Some(log) = manifest::log(manifest)? {
-            data_dir::bind(&self.dir, &log)?;
+            // By which retention, its first start says.
+            data_dir::bind(&self.dir, &log, None)?;
         }
         step(4)?;
         manifest::write(&self.dir, manifest)?;

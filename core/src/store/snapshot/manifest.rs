@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::{entry::Sequence, log::LogId};
 
 use super::super::{
-    Appender, StoreError,
+    Appender, Progress, StoreError,
     data_dir::{self, FORMAT},
     files,
     segment::{DATA, META, SegmentId},
@@ -28,32 +28,33 @@ pub(super) fn new(
     id: Uuid,
     through: Sequence,
     log: Option<&LogId>,
-    appenders: &[Appender],
+    progress: &Progress,
     files: Vec<ManifestFile>,
 ) -> Manifest {
-    let appender = |appender: &Appender| pb::SnapshotAppender {
+    let appender = |appender: Appender| pb::SnapshotAppender {
         id: appender.id,
         number: appender.number,
     };
+    let appenders = progress.appenders.all();
     Manifest {
         snapshot_id: id.to_string(),
         format: FORMAT,
         through,
         log_id: log.map_or_else(String::new, |log| log.id.to_string()),
         log_base: log.map_or(0, |log| log.base),
-        appenders: appenders.iter().map(appender).collect(),
+        appenders: appenders.into_iter().map(appender).collect(),
         files,
+        last_message_crc32: progress.last_message,
     }
 }
 
-pub(super) fn appenders(manifest: &Manifest) -> Vec<Appender> {
-    let appenders = manifest.appenders.iter();
-    appenders
-        .map(|appender| Appender {
-            id: appender.id,
-            number: appender.number,
-        })
-        .collect()
+/// How far the shared log was applied.
+pub(super) fn progress(manifest: &Manifest) -> Progress {
+    let appenders = manifest.appenders.iter().map(|appender| Appender {
+        id: appender.id,
+        number: appender.number,
+    });
+    Progress::new(&appenders.collect::<Vec<_>>(), manifest.last_message_crc32)
 }
 
 /// Whose data it is; `None`: a log of its own.

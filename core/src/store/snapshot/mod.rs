@@ -27,7 +27,7 @@ use uuid::Uuid;
 use crate::entry::{Millis, Sequence};
 
 use super::{
-    Active, Appender, Store, StoreError, data_dir,
+    Active, Progress, Store, StoreError, data_dir,
     files::Checksum,
     segment::{DATA, META, Segment},
 };
@@ -57,8 +57,8 @@ pub struct Cut {
     pub through: Sequence,
     /// When it was written: nothing that was not past by then is left out.
     at: Millis,
-    /// How far each who appends to a shared log had come.
-    appenders: Vec<Appender>,
+    /// How far a shared log was applied.
+    progress: Progress,
 }
 
 /// A snapshot; while it lives, its files do.
@@ -89,7 +89,7 @@ impl Store {
         Ok(Cut {
             through,
             at,
-            appenders: journal.appenders().all(),
+            progress: journal.progress().clone(),
         })
     }
 
@@ -145,7 +145,7 @@ impl Store {
             Uuid::new_v4(),
             cut.through,
             log.as_ref(),
-            &cut.appenders,
+            &cut.progress,
             files,
         ))
     }

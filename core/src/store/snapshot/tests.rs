@@ -417,6 +417,7 @@ fn of_a_shared_log_it_has_where_each_appender_was_and_stretches_without_entries(
         batch.apply(number * 4096, published(number).1).unwrap();
     }
     batch.cover(4 * 4096 - 1);
+    batch.note_message(0xc4c4);
     batch.commit().unwrap();
     take(&store);
     // A copy of what was appended before: nothing of it is applied, and it is passed all the same.
@@ -424,6 +425,8 @@ fn of_a_shared_log_it_has_where_each_appender_was_and_stretches_without_entries(
     assert!(!batch.takes(Appender { id: 7, number: 3 }));
     assert!(batch.takes(Appender { id: 8, number: 1 }));
     batch.cover(5 * 4096 - 1);
+    batch.note_message(0xc5c5);
+    batch.advance(store.log_time() + 7);
     batch.commit().unwrap();
     let snapshot = take(&store);
     assert_eq!(snapshot.manifest().through, 5 * 4096 - 1);
@@ -431,8 +434,12 @@ fn of_a_shared_log_it_has_where_each_appender_was_and_stretches_without_entries(
     assert!(super::super::Store::open(into.path(), settings(), Retention::default()).is_err());
     let copy = open(into.path());
     assert_eq!(copy.last_sequence(), 5 * 4096 - 1);
-    let appenders = copy.0.journal.lock().appenders().all();
-    assert_eq!(appenders, store.0.journal.lock().appenders().all());
+    assert_eq!(
+        copy.progress().appenders.all(),
+        store.progress().appenders.all()
+    );
+    assert_eq!(copy.progress().last_message, Some(0xc5c5));
+    assert_eq!(copy.log_time(), store.log_time());
     let mut batch = Batch::new(&copy);
     assert!(!batch.takes(Appender { id: 8, number: 1 }));
     assert!(batch.takes(Appender { id: 7, number: 4 }));

@@ -1,0 +1,242 @@
+//! The writer over a log that takes everything and brings nothing back, and over a store that fails.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use crate::{
+    entry::Entry,
+    log::{Appended, Arrived, Event, LogState, Message},
+    store::{Appender, Retention, StoreSettings},
+};
+
+use super::*;
+
+/// What was appended: batches, and the bytes of the largest and of all.
+#[derive(Default)]
+struct Taken {
+    batches: AtomicUsize,
+    largest: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+struct Silent {
+    taken: Arc<Taken>,
+    events: Option<mpsc::Receiver<Event>>,
+    ticket: u64,
+}
+
+impl Log for Silent {
+    fn append(&mut self, entries: Vec<Entry>) -> Appended {
+        let bytes = entries.iter().map(Entry::weight).sum();
+        self.taken.batches.fetch_add(1, Ordering::SeqCst);
+        self.taken.largest.fetch_max(bytes, Ordering::SeqCst);
+        self.taken.bytes.fetch_add(bytes, Ordering::SeqCst);
+        self.ticket += 1;
+        Appended::Sent(self.ticket)
+    }
+
+    fn tail(&mut self) -> Option<mpsc::Receiver<Event>> {
+        self.events.take()
+    }
+
+    fn state(&self) -> LogState {
+        LogState::default()
+    }
+}
+
+struct Setup {
+    writer: Writer,
+    handle: WriterHandle,
+    taken: Arc<Taken>,
+    log: LogId,
+    status: LogStatus,
+    events: mpsc::Sender<Event>,
+    _dir: TempDir,
+}
+
+fn setup(settings: StoreSettings) -> Setup {
+    let dir = tempfile::tempdir().unwrap();
+    let log = LogId::new(0);
+    let store = Store::open_shared(dir.path(), settings, Retention::default(), &log).unwrap();
+    let metrics: Arc<Metrics> = Arc::default();
+    let status = LogStatus::new(LogState::caught_up(0), Some(log), metrics.clone());
+    let hub = Arc::new(Hub::with(0, Default::default(), metrics.clone()));
+    let taken: Arc<Taken> = Arc::default();
+    let (events, brought) = mpsc::channel(64);
+    let attached = Attached {
+        log: Box::new(Silent {
+            taken: taken.clone(),
+            events: Some(brought),
+            ticket: 0,
+        }),
+        id: Some(log),
+        status: status.clone(),
+        wait: Duration::from_secs(10),
+    };
+    let settings = WriterSettings::default();
+    let (writer, handle) = Writer::start(store, hub, attached, &settings, metrics).unwrap();
+    Setup {
+        writer,
+        handle,
+        taken,
+        log,
+        status,
+        events,
+        _dir: dir,
+    }
+}
+
+fn draft(bytes: usize) -> Draft {
+    Draft {
+        source_id: "s".into(),
+        event_id: None,
+        audience: Audience::Everyone,
+        topic: String::new(),
+        data: "d".repeat(bytes),
+        ttl: None,
+    }
+}
+
+/// Waits until it is so; the test's own time-out is the deadline.
+async fn until(is_so: impl Fn() -> bool) {
+    while !is_so() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_under_way_is_bounded_in_bytes() {
+    let setup = setup(StoreSettings::default());
+    let mut waiting = Vec::new();
+    for _ in 0..1000 {
+        let writer = setup.writer.clone();
+        waiting.push(tokio::spawn(
+            async move { writer.publish(draft(65_000)).await },
+        ));
+    }
+    let taken = &setup.taken;
+    let is_full = || {
+        taken.bytes.load(Ordering::SeqCst) >= 15 << 20 || taken.batches.load(Ordering::SeqCst) >= 32
+    };
+    until(is_full).await;
+    // A cut is answered all the same, and shows that the thread has been through its loop.
+    for _ in 0..3 {
+        let writer = setup.writer.clone();
+        let cut = tokio::task::spawn_blocking(move || writer.cut());
+        cut.await.unwrap().unwrap();
+    }
+    assert!(taken.bytes.load(Ordering::SeqCst) <= 17 << 20);
+    assert!(taken.batches.load(Ordering::SeqCst) <= 33);
+    assert!(taken.largest.load(Ordering::SeqCst) <= 512 << 10);
+    waiting.iter().for_each(|waiting| waiting.abort());
+}
+
+#[tokio::test]
+async fn a_batch_ends_before_what_the_log_takes_and_what_never_fits_is_refused() {
+    let setup = setup(StoreSettings::default());
+    setup
+        .status
+        .change(|state| state.max_payload = Some(10_000));
+    let started = Instant::now();
+    let refused = setup.writer.publish(draft(20_000)).await.unwrap_err();
+    assert!(
+        matches!(refused, WriteError::TooLarge { bytes, most: 10_000 } if bytes > 20_000),
+        "{refused}"
+    );
+    assert!(started.elapsed() < Duration::from_secs(5), "at once");
+    for _ in 0..20 {
+        let writer = setup.writer.clone();
+        tokio::spawn(async move { writer.publish(draft(3000)).await });
+    }
+    let taken = &setup.taken;
+    until(|| taken.bytes.load(Ordering::SeqCst) >= 20 * 3000).await;
+    assert!(taken.largest.load(Ordering::SeqCst) <= 10_000);
+}
+
+/// As on a full disk: nothing is committed.
+#[tokio::test]
+async fn while_nothing_can_be_applied_all_are_told_at_once() {
+    let setup = setup(StoreSettings {
+        disk_reserve_bytes: Some(u64::MAX / 2),
+        ..StoreSettings::default()
+    });
+    assert!(setup.status.now().is_ready());
+    let message = Message::decode(&Message::stamped(
+        &Message::body(
+            &crate::log::Origin {
+                log: setup.log,
+                retention: None,
+            },
+            &[],
+        ),
+        1,
+        Some(Appender { id: 1, number: 1 }),
+    ));
+    let arrived = Arrived {
+        position: 1,
+        message: message.unwrap(),
+        crc: 0,
+        ticket: None,
+    };
+    setup.events.send(Event::Message(arrived)).await.unwrap();
+    until(|| setup.status.stuck().is_some()).await;
+    let why = setup.status.now().unready().expect("not ready");
+    assert!(why.contains("the disk is full"), "{why}");
+    let started = Instant::now();
+    let refused = setup.writer.publish(draft(10)).await.unwrap_err();
+    assert!(matches!(refused, WriteError::DiskFull { .. }), "{refused}");
+    let writer = setup.writer.clone();
+    let cut = tokio::task::spawn_blocking(move || writer.cut()).await;
+    assert!(matches!(cut.unwrap(), Err(WriteError::DiskFull { .. })));
+    assert!(started.elapsed() < Duration::from_secs(5), "at once");
+    assert_eq!(setup.taken.batches.load(Ordering::SeqCst), 0);
+    setup.handle.stop().await;
+}
+
+/// With a log of its own, a store that can't be read is not well, and heals though nobody asks; one
+/// that only can't be written is.
+#[tokio::test]
+async fn of_its_own_log_a_core_is_unfit_only_while_it_cannot_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = |settings| Store::open(dir.path(), settings, Retention::default()).unwrap();
+    let start = |store: &Store| {
+        let metrics: Arc<Metrics> = Arc::default();
+        let log = crate::log::Embedded::new(store.clone());
+        let status = LogStatus::new(log.state(), None, metrics.clone());
+        let attached = Attached {
+            log: Box::new(log),
+            id: None,
+            status: status.clone(),
+            wait: Duration::from_secs(10),
+        };
+        let hub = Arc::new(Hub::with(0, Default::default(), metrics.clone()));
+        let settings = WriterSettings::default();
+        let started = Writer::start(store.clone(), hub, attached, &settings, metrics);
+        (started.unwrap(), status)
+    };
+    let store = open(StoreSettings::default());
+    let ((writer, handle), status) = start(&store);
+    let mut states = status.watch();
+    store.lose_engine();
+    let refused = writer.publish(draft(10)).await.unwrap_err();
+    assert!(matches!(refused, WriteError::Failed(_)), "{refused}");
+    let is_said = |state: &LogState| state.unready().is_some();
+    // Said before the answer, and healed within a second or so.
+    drop(states.wait_for(is_said).await.unwrap());
+    until(|| status.now().is_ready() && store.is_readable()).await;
+    writer.publish(draft(10)).await.unwrap();
+    handle.stop().await;
+    drop((writer, store));
+
+    let store = open(StoreSettings {
+        disk_reserve_bytes: Some(u64::MAX / 2),
+        ..StoreSettings::default()
+    });
+    let ((writer, handle), status) = start(&store);
+    let refused = writer.publish(draft(10)).await.unwrap_err();
+    assert!(matches!(refused, WriteError::DiskFull { .. }), "{refused}");
+    assert!(status.now().is_ready());
+    handle.stop().await;
+}
