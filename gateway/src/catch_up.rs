@@ -60,7 +60,7 @@ pub(crate) type Reading = Pin<Box<dyn Future<Output = Page> + Send>>;
 ///
 /// Waits for its turn as long as it takes: thousands may come back at once, and a browser's
 /// EventSource takes a refusal for the end. The core may be away for the open timeout. While others
-/// wait for their turn too, all are opened before any is read a page, which takes ten times as long.
+/// wait for their turn too, all are opened before any is read a page, which takes far longer.
 pub(crate) async fn first(
     reader: Arc<Reader>,
     after: Option<u64>,

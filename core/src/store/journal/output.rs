@@ -220,7 +220,7 @@ mod tests {
                 let (written, behind) = bytes.split_at(expected.len());
                 assert!(written == expected, "{name} {length}");
                 assert!(behind.iter().all(|byte| *byte == 0), "{name} {length}");
-                assert!(bytes.len() as u64 % AHEAD_BYTES == 0);
+                assert!((bytes.len() as u64).is_multiple_of(AHEAD_BYTES));
             }
             // Opened again, it goes on in the middle of a block.
             direct.cut().unwrap();
