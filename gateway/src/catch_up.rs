@@ -59,17 +59,20 @@ pub(crate) type Reading = Pin<Box<dyn Future<Output = Page> + Send>>;
 /// Opens a feed. The first page begins with `opened`, which is returned before the rest is read.
 ///
 /// Waits for its turn as long as it takes: thousands may come back at once, and a browser's
-/// EventSource takes a refusal for the end. The core may be away for the open timeout.
+/// EventSource takes a refusal for the end. The core may be away for the open timeout. While others
+/// wait for their turn too, all are opened before any is read a page, which takes ten times as long.
 pub(crate) async fn first(
     reader: Arc<Reader>,
     after: Option<u64>,
 ) -> Result<(Option<Frame>, Reading), ApiError> {
     let mut patience = reader.context.settings.open_timeout;
-    let (call, opened) = loop {
+    let (call, opened, is_crowded) = loop {
         let turn = Turn::taken(&reader, Some(patience)).await?;
+        // Who comes from nowhere has no page to read.
+        let is_crowded = after.is_some() && reader.context.catch_ups.available_permits() == 0;
         let asked = Instant::now();
-        let refused = match Call::begin(&reader, after, turn, patience).await {
-            Ok(begun) => break begun,
+        let refused = match Call::begin(&reader, after, is_crowded, turn, patience).await {
+            Ok((call, opened)) => break (call, opened, is_crowded),
             Err(status) if is_passing(&status) => status,
             Err(status) => return Err(status.into()),
         };
@@ -79,25 +82,37 @@ pub(crate) async fn first(
             return Err(refused.into());
         }
     };
+    let frame = sse::caught_up(&opened);
+    if is_crowded {
+        drop(call);
+        return Ok((frame, read_from(reader, Some(opened.cursor), true)));
+    }
     let rest = Page::after(Some(opened.cursor));
     let reading = Box::pin(async move { call.read(rest).await.unwrap_or_else(|failed| failed) });
-    Ok((sse::caught_up(&opened), reading))
+    Ok((frame, reading))
 }
 
 /// Reads the next page; where the core can't be asked, again and again.
 pub(crate) fn next(reader: Arc<Reader>, after: Option<u64>) -> Reading {
+    read_from(reader, after, false)
+}
+
+/// `is_told`: the client has been told how the feed begins there, also if something was lost.
+fn read_from(reader: Arc<Reader>, after: Option<u64>, is_told: bool) -> Reading {
     Box::pin(async move {
         let mut wait = Duration::from_millis(50);
         let patience = reader.context.settings.call_timeout;
         loop {
             let begun = match Turn::taken(&reader, None).await {
-                Ok(turn) => Call::begin(&reader, after, turn, patience).await,
+                Ok(turn) => Call::begin(&reader, after, false, turn, patience).await,
                 Err(status) => Err(status),
             };
             match begun {
                 Ok((call, opened)) => {
                     let mut page = Page::after(after);
-                    page.add(&opened);
+                    if !is_told {
+                        page.add(&opened);
+                    }
                     match call.read(page).await {
                         Ok(page) => return page,
                         Err(part) if !part.frames.is_empty() => return part,
@@ -152,10 +167,11 @@ struct Call {
 }
 
 impl Call {
-    /// Asks, and gives what the core says first.
+    /// Asks, and gives what the core says first; with `only_opened`, that alone.
     async fn begin(
         reader: &Reader,
         after: Option<u64>,
+        only_opened: bool,
         turn: Turn,
         patience: Duration,
     ) -> Result<(Self, SubscribeResponse), Status> {
@@ -165,6 +181,7 @@ impl Call {
             after,
             topics: reader.topics.clone(),
             until_current: true,
+            only_opened,
         };
         let request = context.cores.request(&reader.request_id, request)?;
         let mut stay = context.cores.stay_at(turn.heard.core);

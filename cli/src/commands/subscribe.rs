@@ -83,6 +83,7 @@ async fn follow(settings: &Settings, matches: &ArgMatches) -> Result<(), Failure
             .cloned()
             .collect(),
         until_current: matches.get_flag("until-current"),
+        ..SubscribeRequest::default()
     };
     let mut backoff = BACKOFF;
     let mut has_opened = false;

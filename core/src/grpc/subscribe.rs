@@ -47,7 +47,7 @@ pub(super) async fn open(
     let call = Call::of(&request);
     let query = validate::subscribe(request.into_inner(), &context.limits)?;
     check_feed(&identity, &query.recipient)?;
-    let is_live = !query.until_current;
+    let is_live = !query.until_current && !query.only_opened;
     let counted = context.streams.open(
         &query.recipient,
         &identity.user,
@@ -139,6 +139,7 @@ impl Feed {
     async fn next(&mut self) -> Result<Option<pb::SubscribeResponse>, Refusal> {
         loop {
             match &self.at {
+                At::Store(_) if self.query.only_opened => return Ok(None),
                 At::Beginning => return self.begin().await.map(Some),
                 At::Store(_) if !self.page.is_empty() => {
                     if let Some(message) = self.next_of_page() {

@@ -69,6 +69,24 @@ async fn until_current_ends_at_the_present() {
 }
 
 #[tokio::test]
+async fn only_opened_ends_behind_it() {
+    let core = TestCore::start().await;
+    let id = core.publish(&["ada"], "1").await;
+    for until_current in [false, true] {
+        let request = pb::SubscribeRequest {
+            only_opened: true,
+            until_current,
+            ..subscription("ada", Some(0))
+        };
+        let mut stream = core.subscribe_as(request).await.unwrap();
+        let opened = stream.opened().await;
+        assert_eq!((opened.latest, opened.unread_count), (id, 1));
+        assert!(stream.next().await.unwrap().is_none());
+    }
+    core.stop().await;
+}
+
+#[tokio::test]
 async fn topics_filter_what_is_stored_and_what_comes() {
     let core = TestCore::start().await;
     let publish = async |topic: &str| {

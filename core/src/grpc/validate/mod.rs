@@ -28,6 +28,8 @@ pub(super) struct SubscribeQuery {
     pub after: Option<Sequence>,
     pub topics: TopicFilters,
     pub until_current: bool,
+    /// It ends behind its opening.
+    pub only_opened: bool,
 }
 
 pub(super) fn publish(request: pb::PublishRequest, limits: &Limits) -> Result<Draft, Refusal> {
@@ -73,6 +75,7 @@ pub(super) fn subscribe(
     let pb::SubscribeRequest {
         after,
         until_current,
+        only_opened,
         ..
     } = request;
     Ok(SubscribeQuery {
@@ -80,6 +83,7 @@ pub(super) fn subscribe(
         after,
         topics,
         until_current,
+        only_opened,
     })
 }
 

@@ -17,23 +17,24 @@
 //!
 //! The first frame of a file says how far a shared log had been applied (`progress.rs`).
 //!
-//! Behind the last frame a file holds zeros, written and synced ahead, so that a commit's sync
-//! writes data only: no file size, and no extent that has to be marked as written. ext4 does the
-//! latter after the data, and a sync that it fails in is told of no error.
+//! Behind the last frame a file holds zeros, written and synced ahead, so that a commit's write
+//! is of data only: no file size, and no extent that has to be marked as written. ext4 does the
+//! latter after the data, and a sync that it fails in is told of no error. How a commit is written:
+//! `output.rs`.
 
 mod appenders;
 mod entry;
 mod examine;
 mod frames;
 mod high_water;
+mod output;
 mod progress;
 
 #[cfg(test)]
 mod tests;
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io,
+    fs::{self, File},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
@@ -50,9 +51,7 @@ pub(super) use entry::{Frame, StoredDeletion};
 
 use frames::{Frames, Stretch, Tail};
 use high_water::HighWater;
-
-/// Zeros are written in such steps.
-const AHEAD_BYTES: u64 = 1 << 20;
+use output::{AHEAD_BYTES, Output};
 
 /// Whether what is appended has to be safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,13 +67,9 @@ pub(super) struct Journal {
     dir: PathBuf,
     /// The first sequence of each file, ascending; the last one is appended to.
     files: Vec<Sequence>,
-    file: File,
-    /// Where the next frame goes; all before it is safe.
-    end: u64,
-    /// Up to here the file has space.
-    allocated: u64,
+    output: Output,
     next: Sequence,
-    /// A sync failed: what the file holds behind `end` is not known.
+    /// A sync failed: what the file holds behind the output's end is not known.
     failed: bool,
     frame: Vec<u8>,
     high_water: HighWater,
@@ -96,7 +91,7 @@ impl Journal {
         fs::create_dir_all(&dir).map_err(StoreError::io("create", &dir))?;
         let mut files = list(&dir)?;
         if files.is_empty() {
-            create(&dir, applied + 1, &Progress::default())?;
+            create(&dir, applied + 1, &Progress::default(), durability)?;
             files.push(applied + 1);
         }
         // It was pushed in the line before if there was none.
@@ -110,17 +105,12 @@ impl Journal {
             progress,
             ..
         } = frames;
-        let file = OpenOptions::new()
-            .write(true)
-            .open(&path)
-            .map_err(StoreError::io("open", &path))?;
+        let output = Output::open(&path, end, durability).map_err(StoreError::io("open", &path))?;
         let high_water = HighWater::open(data_dir, next - 1)?;
         let mut journal = Self {
             dir,
             files,
-            file,
-            end,
-            allocated: end,
+            output,
             next,
             failed: true,
             frame: Vec::new(),
@@ -154,7 +144,7 @@ impl Journal {
     ) -> Result<(), StoreError> {
         let dir = data_dir.join("log");
         fs::create_dir_all(&dir).map_err(StoreError::io("create", &dir))?;
-        create(&dir, applied + 1, progress).map(drop)
+        create(&dir, applied + 1, progress, Durability::Elsewhere).map(drop)
     }
 
     /// How far a shared log was applied.
@@ -182,7 +172,7 @@ impl Journal {
         }
         let mut buffer = std::mem::take(&mut self.frame);
         frame.write_to(&mut buffer);
-        let written = self.write(&buffer);
+        let written = self.output.append(&buffer);
         self.failed = written.is_err();
         buffer.clear();
         // A rare large batch is not kept in memory.
@@ -203,30 +193,11 @@ impl Journal {
     /// It can't be synced.
     pub fn sync(&mut self) -> Result<(), StoreError> {
         if self.durability == Durability::Elsewhere && !self.failed {
-            let synced = self.file.sync_all();
+            let synced = self.output.sync();
             self.failed = synced.is_err();
             synced.map_err(StoreError::io("sync", &self.path()))?;
             self.high_water.note(self.last());
         }
-        Ok(())
-    }
-
-    fn write(&mut self, frame: &[u8]) -> io::Result<()> {
-        let end = self.end + frame.len() as u64;
-        if end > self.allocated {
-            let ahead = end.next_multiple_of(AHEAD_BYTES);
-            let zeros = vec![0; (ahead - self.allocated) as usize];
-            self.file.write_all_at(&zeros, self.allocated)?;
-            if self.durability == Durability::Here {
-                self.file.sync_all()?;
-            }
-            self.allocated = ahead;
-        }
-        self.file.write_all_at(frame, self.end)?;
-        if self.durability == Durability::Here {
-            self.file.sync_data()?;
-        }
-        self.end = end;
         Ok(())
     }
 
@@ -236,10 +207,9 @@ impl Journal {
     /// The file can't be cut or synced.
     pub fn repair(&mut self) -> Result<(), StoreError> {
         if self.failed {
-            let cut = self.file.set_len(self.end);
-            cut.and_then(|()| self.file.sync_all())
+            self.output
+                .cut()
                 .map_err(StoreError::io("repair", &self.path()))?;
-            self.allocated = self.end;
             self.failed = false;
         }
         Ok(())
@@ -254,11 +224,10 @@ impl Journal {
         if is_begun && !self.failed {
             // What is packed is safe, and the journal must not end before it.
             self.sync()?;
-            let (file, end) = create(&self.dir, self.next, &self.progress)?;
-            self.give_back();
-            self.file = file;
+            let output = create(&self.dir, self.next, &self.progress, self.durability)?;
+            self.output.give_back();
+            self.output = output;
             self.files.push(self.next);
-            (self.end, self.allocated) = (end, end);
         }
         self.forget_before(needed)
     }
@@ -279,15 +248,6 @@ impl Journal {
     #[cfg(test)]
     pub fn fail(&mut self) {
         self.failed = true;
-    }
-
-    /// Gives space back that was taken ahead.
-    fn give_back(&self) {
-        if !self.failed
-            && let Err(error) = self.file.set_len(self.end)
-        {
-            tracing::debug!(%error, "cut the log's file to its content");
-        }
     }
 
     /// The entries behind `after`, in batches as they were appended, and how far each reaches.
@@ -334,7 +294,9 @@ impl Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        self.give_back();
+        if !self.failed {
+            self.output.give_back();
+        }
     }
 }
 
@@ -342,8 +304,13 @@ fn path(dir: &Path, first: Sequence) -> PathBuf {
     dir.join(format!("{first:020}.log"))
 }
 
-/// A file that is whole when it has its name, and where its frames end.
-fn create(dir: &Path, first: Sequence, progress: &Progress) -> Result<(File, u64), StoreError> {
+/// A file that is whole when it has its name.
+fn create(
+    dir: &Path,
+    first: Sequence,
+    progress: &Progress,
+    durability: Durability,
+) -> Result<Output, StoreError> {
     let path = path(dir, first);
     let part = path.with_extension("part");
     let mut head = Vec::new();
@@ -359,9 +326,11 @@ fn create(dir: &Path, first: Sequence, progress: &Progress) -> Result<(File, u64
     let made = File::create(&part).and_then(|file| {
         file.write_all_at(&head, 0)?;
         file.sync_all()?;
+        // Opened first: once it has its name, it is what is appended to.
+        let output = Output::open(&part, head.len() as u64, durability)?;
         fs::rename(&part, &path)?;
         sync_dir(dir)?;
-        Ok((file, head.len() as u64))
+        Ok(output)
     });
     made.map_err(StoreError::io("create", &path))
 }
