@@ -6,5 +6,9 @@ pub mod v1 {
     tonic::include_proto!("mercurio.v1");
 }
 
+/// The metadata key under which a gateway says whose publish it passes on: the user's id. Taken from
+/// whoever may act for anyone; that user's rate is used up, and not the gateway's own.
+pub const PUBLISHER_METADATA: &str = "mercurio-publisher-bin";
+
 /// The encoded `FileDescriptorSet` of the contract, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -84,7 +84,13 @@ impl Identity {
     }
 }
 
-/// Whether `user` can be a user's id.
+/// Whether `user` can be a user's id: 1..=[`MAX_USER_BYTES`] bytes without control characters.
+#[must_use]
+pub fn is_user(user: &str) -> bool {
+    check_user(user).is_ok()
+}
+
+/// What keeps `user` from being a user's id.
 pub(crate) fn check_user(user: &str) -> Result<(), ClaimProblem> {
     if user.is_empty() {
         Err(ClaimProblem::Empty)

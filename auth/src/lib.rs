@@ -71,7 +71,7 @@ mod verify;
 pub use clients::{ClientScopeError, ClientScopes};
 pub use error::{ClaimError, ClaimProblem, KeyError, RulesError, TokenError};
 pub use identity::{
-    Grant, Identity, MAX_USER_BYTES, SCOPE_ADMIN, SCOPE_ANY, SCOPE_PUBLISH, SCOPES,
+    Grant, Identity, MAX_USER_BYTES, SCOPE_ADMIN, SCOPE_ANY, SCOPE_PUBLISH, SCOPES, is_user,
 };
 pub use issue::Issuer;
 pub use jwks::{KeySet, MAX_SET_KEYS};

@@ -229,6 +229,14 @@ fn mercurio(home: &Path, command: &str) -> Command {
         mercurio.env_remove(name);
     }
     mercurio.current_dir(home);
+    // All load comes from one address, and of one publisher.
+    for limit in [
+        "REQUESTS_PER_ADDRESS",
+        "STREAMS_PER_ADDRESS",
+        "PUBLISHES_PER_PUBLISHER",
+    ] {
+        mercurio.env(format!("MERCURIO_{limit}"), "0");
+    }
     mercurio
         .arg(command)
         .arg("--jwt-secret-file")

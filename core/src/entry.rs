@@ -59,6 +59,8 @@ pub enum Entry {
     ReadStateSet(ReadStateSet),
     /// Tokens that are no longer good.
     TokensRevoked(TokensRevoked),
+    /// Notifications that are to be gone.
+    Deleted(Deleted),
 }
 
 impl Entry {
@@ -69,6 +71,7 @@ impl Entry {
             Self::Published(_, published) => published.at,
             Self::ReadStateSet(set) => set.at,
             Self::TokensRevoked(entry) => entry.at,
+            Self::Deleted(entry) => entry.at,
         }
     }
 
@@ -85,6 +88,7 @@ impl Entry {
                 }
                 Self::ReadStateSet(set) => set.at = at,
                 Self::TokensRevoked(entry) => entry.at = at,
+                Self::Deleted(entry) => entry.at = at,
             }
         }
         self
@@ -116,6 +120,13 @@ impl Entry {
                 }
                 Self::TokensRevoked(entry) => match &entry.revocation.tokens {
                     Revoked::Id(name) | Revoked::User { user: name, .. } => name.len(),
+                },
+                Self::Deleted(Deleted { deletion, .. }) => match deletion {
+                    Deletion::Notifications { owners, ids } => {
+                        let names = owners.names();
+                        ids.len() * 10 + names.map(|name| name.len() + 3).sum::<usize>()
+                    }
+                    Deletion::Everything { of } => of.as_str().len(),
                 },
             }
     }
@@ -160,6 +171,58 @@ pub struct TokensRevoked {
     pub revocation: Revocation,
 }
 
+/// A request to delete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deleted {
+    /// When it was asked for.
+    pub at: Millis,
+    /// What is to be gone.
+    pub deletion: Deletion,
+}
+
+/// What is deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// Notifications, from the views of these; of everyone: what went to everyone, for all.
+    Notifications {
+        /// Whose views.
+        owners: Audience,
+        /// Which; what is not theirs is passed over.
+        ids: Vec<Sequence>,
+    },
+    /// All of a user up to the entry itself: notifications, marks, and the idempotency keys of what
+    /// only they got. What went to everyone until then is not theirs any more, either.
+    Everything {
+        /// Who is forgotten.
+        of: RecipientId,
+    },
+}
+
+impl Audience {
+    /// The names under which it is stored: everyone's is empty.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        let (named, everyone): (&[RecipientId], _) = match self {
+            Self::Recipients(named) => (named, None),
+            Self::Everyone => (&[], Some("")),
+        };
+        named.iter().map(RecipientId::as_str).chain(everyone)
+    }
+}
+
+/// What became of a deletion: what every open stream of those learns whom it concerns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeletedChange {
+    /// The notifications that are gone, ascending; empty where `up_to` says it.
+    pub ids: Vec<Sequence>,
+    /// Greater than 0: all up to this id.
+    pub up_to: Sequence,
+    /// The number of unread notifications right after this change; `None`: of everyone's
+    /// notifications it is each reader's own.
+    pub unread_count: Option<u64>,
+    /// When.
+    pub at: Millis,
+}
+
 /// Which notifications a mark means. Those that are not the recipient's are passed over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReadTarget {
@@ -202,6 +265,8 @@ pub enum Change {
     Published(Arc<Published>),
     /// Notifications were marked.
     ReadState(Arc<ReadStateChange>),
+    /// Notifications are gone.
+    Deleted(Arc<DeletedChange>),
     /// Tokens were revoked: nobody's feed, so its audience is empty. Whoever verifies tokens learns
     /// of it.
     Revoked(Revocation),
@@ -227,4 +292,6 @@ pub enum FeedChange {
     Notification(Notification),
     /// Notifications were marked.
     ReadState(Arc<ReadStateChange>),
+    /// Notifications are gone.
+    Deleted(Arc<DeletedChange>),
 }

@@ -42,6 +42,7 @@ use std::{
 
 use bootstrap::Peers;
 use mercurio_auth::Verifier;
+use mercurio_net::Rates;
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::{
@@ -190,6 +191,7 @@ pub async fn serve(
         metrics,
         reads: Arc::new(Semaphore::new(settings.transport.reads)),
         snapshots: grpc::Held::new(settings.transport.snapshots),
+        publishers: Rates::new(settings.limits.publishes_per_publisher),
         traces: settings.traces,
         limits: settings.limits,
         transport: settings.transport,
@@ -203,11 +205,12 @@ pub async fn serve(
             log: settings.log.kind,
         },
         shutdown,
+        patience: grace / 2,
         warned: Default::default(),
     });
     let held = Arc::downgrade(&context);
     let snapshots = context.snapshots.clone();
-    let served = grpc::serve(context, door, grace / 2).await;
+    let served = grpc::serve(context, door).await;
     snapshots.clear();
     let deadline = Instant::now() + grace / 2;
     running.stop(deadline).await;

@@ -94,6 +94,9 @@ pub struct Limits {
     pub streams_per_user: usize,
     /// Streams open at once, of all users and kinds. Default 100,000.
     pub streams: usize,
+    /// Publishes a second of one publisher's, and ten times as many at once; one to many recipients
+    /// counts as one for each hundred. 0: no limit. Default 5,000.
+    pub publishes_per_publisher: u32,
     /// How long a revocation is kept where who revokes doesn't say when the tokens expire: as long
     /// as tokens live, at least. Default 90 days.
     pub revocation_age: Duration,
@@ -117,6 +120,7 @@ impl Default for Limits {
             relays: 256,
             streams_per_user: 64,
             streams: 100_000,
+            publishes_per_publisher: 5_000,
             revocation_age: Duration::from_secs(90 * 24 * 3600),
         }
     }

@@ -41,9 +41,9 @@ impl Sweeper {
                     let due = since_sweep >= interval;
                     if due {
                         since_sweep = Duration::ZERO;
-                        if store.is_roll_due(now()) {
-                            requests.roll();
-                        }
+                    }
+                    if due && store.is_roll_due(now()) || store.has_deletions_to_seal() {
+                        requests.roll();
                     }
                     pack(&store, due, now(), &stopped);
                     metrics
@@ -78,9 +78,10 @@ fn pack(store: &Store, look_for_past: bool, now: Millis, stopped: &mpsc::Receive
     let is_stopped = || !matches!(stopped.try_recv(), Err(mpsc::TryRecvError::Empty));
     let mut go_on = true;
     while go_on && !is_stopped() {
+        // What is deleted goes first.
         let packed = match store.pack_one(now).and_then(|packed| match packed {
-            true => Ok(true),
-            false => store.merge_some(now),
+            true => store.cut_journal().map(|()| true),
+            false => Ok(store.clear_one(now)? || store.merge_some(now)?),
         }) {
             Ok(false) if look_for_past => match store.bury_past(now) {
                 Ok(false) => store.repack_one(now),

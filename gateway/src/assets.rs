@@ -1,4 +1,5 @@
-//! What pages load from the gateway: the browser's side, as it stands in `web/`, in every mode.
+//! What pages load from the gateway: the browser's side, as it stands in `web/`, in every mode; and
+//! the description of the HTTP API.
 //!
 //! Plain modules that import each other by relative paths, so a page needs nothing but
 //! `<script type="module">` and a Content-Security-Policy no more than `script-src 'self'`.
@@ -17,6 +18,13 @@ type Asset = (&'static str, &'static str, &'static str);
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
+/// What the HTTP API is, for tools: OpenAPI 3.1.
+const DESCRIPTION: Asset = (
+    "/openapi.json",
+    "application/json",
+    include_str!("../openapi.json"),
+);
+
 macro_rules! web {
     ($path:literal, $kind:expr) => {
         ($path, $kind, include_str!(concat!("../../web", $path)))
@@ -24,6 +32,7 @@ macro_rules! web {
 }
 
 const ASSETS: &[Asset] = &[
+    DESCRIPTION,
     web!("/client.js", SCRIPT),
     web!("/client/api.js", SCRIPT),
     web!("/client/calls.js", SCRIPT),
@@ -183,6 +192,12 @@ mod tests {
                 assert!(is_served, "{path} imports {imported}");
             }
         }
+    }
+
+    #[test]
+    fn the_description_is_of_this_version() {
+        let described: serde_json::Value = serde_json::from_str(DESCRIPTION.2).unwrap();
+        assert_eq!(described["info"]["version"], env!("CARGO_PKG_VERSION"));
     }
 
     #[test]

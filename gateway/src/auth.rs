@@ -5,7 +5,7 @@ use axum::{
     http::request::Parts,
 };
 use http::{HeaderMap, Method, StatusCode, header};
-use mercurio_auth::{Identity, Revocations as _, TokenError};
+use mercurio_auth::{Identity, Revocations as _, TokenError, is_user};
 
 use crate::{Context, access::User, error::ApiError, lease::Token, query::Query};
 
@@ -21,6 +21,11 @@ pub(crate) struct Client {
 }
 
 impl Caller {
+    /// Whose token it is.
+    pub fn user(&self) -> &str {
+        &self.identity.user
+    }
+
     /// As far as it holds a stream open.
     pub fn token(&self) -> Token<'_> {
         Token::of(&self.identity)
@@ -54,6 +59,11 @@ impl Caller {
         } else {
             id.to_owned()
         };
+        // Before anything is asked of a core: one that is none would end the relay for everyone.
+        if !is_user(&id) {
+            let allowed = "a user's id, 1..=128 bytes without control characters, or me";
+            return Err(ApiError::field("clientID", &id, allowed));
+        }
         if self.identity.may_act_for(&id) {
             return Ok(Client { id, caller: self });
         }
@@ -113,6 +123,7 @@ impl FromRequestParts<std::sync::Arc<Context>> for Client {
         context: &std::sync::Arc<Context>,
     ) -> Result<Self, ApiError> {
         let caller = Caller::from_request_parts(parts, context).await?;
+        context.charge(&caller.identity.user)?;
         let Path(path) = Path::<Vec<(String, String)>>::from_request_parts(parts, context)
             .await
             .map_err(|_| ApiError::field("clientID", "?", "a user's id in UTF-8"))?;

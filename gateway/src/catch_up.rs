@@ -18,6 +18,7 @@ use tonic::{Status, Streaming};
 
 use crate::{
     Context,
+    abuse::OfSource,
     core::is_passing,
     cores::Stay,
     error::ApiError,
@@ -37,6 +38,8 @@ pub(crate) struct Reader {
     pub topics: Vec<String>,
     pub request_id: Box<str>,
     pub remote: Option<SocketAddr>,
+    /// Counted for its address.
+    pub _of_source: Option<OfSource>,
 }
 
 /// Part of a feed.

@@ -9,7 +9,7 @@ use std::{
     convert::Infallible,
     fmt::Write as _,
     future::{Future, poll_fn},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::pin,
     sync::Arc,
     task::Poll,
@@ -33,18 +33,20 @@ use tower::ServiceExt;
 
 use crate::{
     Context,
+    abuse::OfSource,
     access::Remote,
     delivery::Delivery,
     demo::FromThisMachine,
     feed::{Feed, Handover},
     h2,
     mailbox::End,
+    metrics::Limit,
     patience::Patient,
     socket::Socket,
 };
 
 /// Connections beyond the streams: short calls, and the next stream of who reconnects.
-const SPARE_CONNECTIONS: usize = 1024;
+pub(crate) const SPARE_CONNECTIONS: usize = 1024;
 /// Bytes of a request's head: a token of 8 KiB fits twice.
 pub(crate) const HEAD_MAX: usize = 24 << 10;
 
@@ -71,12 +73,22 @@ pub(crate) async fn accept(context: &Arc<Context>, listener: TcpListener, router
         };
         match (permit, accepted) {
             (Ok(permit), Ok((socket, remote))) => {
+                let Ok(of_source) = admit(context, remote.ip()) else {
+                    // Before TLS there is no word for why.
+                    context.metrics.limited(Limit::AddressConnections);
+                    continue;
+                };
+                context.metrics.connections.inc();
+                let counted = Counted {
+                    context: context.clone(),
+                    _permit: permit,
+                    _of_source: of_source,
+                };
                 let peer = Peer {
                     remote,
                     is_local: settings.demo.is_some() && is_from_here(remote),
                 };
-                let connection = serve(open.clone(), socket, peer, permit);
-                open.tasks.spawn(connection);
+                open.tasks.spawn(serve(open.clone(), socket, peer, counted));
             }
             (_, Err(error)) => {
                 // Most often out of file descriptors: some come back when connections close.
@@ -118,6 +130,7 @@ struct Taken {
 struct Counted {
     context: Arc<Context>,
     _permit: OwnedSemaphorePermit,
+    _of_source: Option<OfSource>,
 }
 
 impl Drop for Counted {
@@ -126,18 +139,16 @@ impl Drop for Counted {
     }
 }
 
-async fn serve(
-    open: Arc<Connections>,
-    socket: TcpStream,
-    peer: Peer,
-    permit: OwnedSemaphorePermit,
-) {
-    let context = open.context.clone();
-    context.metrics.connections.inc();
-    let counted = Counted {
-        context: context.clone(),
-        _permit: permit,
-    };
+/// Counts a connection of this address'; a proxy's are not counted. An error: there are too many.
+fn admit(context: &Context, address: IpAddr) -> Result<Option<OfSource>, ()> {
+    let abuse = &context.abuse;
+    if abuse.proxies.is_trusted(address) {
+        return Ok(None);
+    }
+    abuse.connections.open(address.into()).map(Some).ok_or(())
+}
+
+async fn serve(open: Arc<Connections>, socket: TcpStream, peer: Peer, counted: Counted) {
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "set TCP_NODELAY");
     }

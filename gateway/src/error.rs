@@ -75,6 +75,14 @@ impl ApiError {
         }
     }
 
+    /// Worth another try after so long; what is left of a second counts as one.
+    pub fn retry_in(self, wait: Duration) -> Self {
+        Self {
+            retry_after: Some(wait),
+            ..self
+        }
+    }
+
     #[cfg(test)]
     pub fn code(&self) -> &str {
         &self.code

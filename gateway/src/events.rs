@@ -8,11 +8,13 @@ use axum::{
     extract::{FromRequest, Request, State},
 };
 use http::{StatusCode, header};
-use mercurio_proto::v1::{
-    Everyone, PublishRequest, PublishResponse, Recipients, publish_request::Audience,
+use mercurio_proto::{
+    PUBLISHER_METADATA,
+    v1::{Everyone, PublishRequest, PublishResponse, Recipients, publish_request::Audience},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
+use tonic::metadata::MetadataValue;
 
 use crate::{Context, auth::Caller, error::ApiError, server::RequestId};
 
@@ -86,7 +88,7 @@ pub(crate) async fn unicast(
         data,
         ttl: None,
     };
-    publish(&context, &request_id, request)
+    publish(&context, &request_id, &caller, request)
         .await
         .map(|published| Json(published.into()))
         .map_err(|error| error.naming("destinations[0]", "destinationID"))
@@ -135,20 +137,30 @@ pub(crate) async fn broadcast(
         data,
         ttl: None,
     };
-    let published = publish(&context, &request_id, request).await?;
+    let published = publish(&context, &request_id, &caller, request).await?;
     Ok(Json(vec![published.into(); answers]))
 }
 
 async fn publish(
     context: &Context,
     request_id: &RequestId,
+    caller: &Caller,
     request: PublishRequest,
 ) -> Result<PublishResponse, ApiError> {
+    // The core limits publishers: it is told which one this is.
+    let publisher = MetadataValue::from_bytes(caller.user().as_bytes());
     let published = context
         .cores
-        .call(&request_id.0, request, async |mut core, request| {
-            core.publish(request).await
-        })
+        .call(
+            &request_id.0,
+            (request, publisher),
+            async |mut core, request| {
+                let (mut metadata, extensions, (message, publisher)) = request.into_parts();
+                metadata.insert_bin(PUBLISHER_METADATA, publisher);
+                let request = tonic::Request::from_parts(metadata, extensions, message);
+                core.publish(request).await
+            },
+        )
         .await?;
     Ok(published)
 }

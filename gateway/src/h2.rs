@@ -11,6 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -20,7 +21,7 @@ use http::{HeaderValue, Request, Response, header};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use mercurio_net::Stream;
-use tokio::time::interval;
+use tokio::time::{Instant, interval, sleep};
 use tokio_util::io::ReaderStream;
 
 use crate::{
@@ -37,9 +38,11 @@ const REQUESTS: u32 = 256;
 const PIPE_BYTES: usize = 16 << 10;
 /// Bytes of an answer that wait for the client to take them.
 const UNSENT_MAX: usize = 64 << 10;
-/// How often a connection is asked whether its client is there, and how long that has.
-const KEEPALIVE: Duration = Duration::from_secs(20);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of a body that are on their way, of one request and of all on a connection.
+const REQUEST_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 256 << 10;
+/// Requests that were taken back before they were looked at: more, and the connection is ended.
+const RESETS: usize = 20;
 /// A connection on which nothing was asked for so long, and nothing is open, is ended.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -79,23 +82,37 @@ pub(crate) async fn requests(open: &Arc<Connections>, socket: impl Stream + 'sta
     let patience = open.context.settings.read_timeout;
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
-        .keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        // A client in the middle of a frame, or of a head, can't answer: so this ends those who
+        // send slowly too.
+        .keep_alive_interval(patience * 2)
+        .keep_alive_timeout(patience)
+        .initial_stream_window_size(REQUEST_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_pending_accept_reset_streams(RESETS)
         .max_concurrent_streams(REQUESTS)
         .max_header_list_size(HEAD_MAX as u32)
         .max_send_buf_size(UNSENT_MAX)
         .serve_connection(TokioIo::new(Patient::new(socket, patience)), service);
     let mut connection = pin!(connection);
     let mut shutdown = pin!(open.context.shutdown.cancelled());
+    let mut begun = pin!(sleep(patience));
     let mut look = interval(IDLE);
     look.reset();
     let mut asked = 0;
     let mut is_ending = false;
     let ended = poll_fn(|task| {
         let mut is_idle = false;
+        while work.asked.load(Ordering::Relaxed) == 0 && begun.as_mut().poll(task).is_ready() {
+            if is_ending {
+                // hyper waits for who has not even said that they speak HTTP/2.
+                return Poll::Ready(Ok(()));
+            }
+            is_idle = true;
+            begun.as_mut().reset(Instant::now() + patience * 2);
+        }
         while look.poll_tick(task).is_ready() {
             let before = std::mem::replace(&mut asked, work.asked.load(Ordering::Relaxed));
-            is_idle = asked == before && work.open.load(Ordering::Relaxed) == 0;
+            is_idle |= asked == before && work.open.load(Ordering::Relaxed) == 0;
         }
         if !is_ending && (is_idle || shutdown.as_mut().poll(task).is_ready()) {
             is_ending = true;

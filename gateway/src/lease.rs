@@ -4,12 +4,15 @@ use std::{
     collections::{HashMap, HashSet},
     hash::{BuildHasher, RandomState},
     sync::{Arc, LazyLock},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use mercurio_auth::{Identity, Revocation, Revoked};
 use parking_lot::Mutex;
 use tokio::time::Instant;
+
+/// Tokens whose ends differ by less end at the same time: each is reckoned from a clock of its own.
+const SAME: Duration = Duration::from_secs(1);
 
 /// Until when a stream may go on, and who may say so.
 pub(crate) struct Lease {
@@ -164,10 +167,14 @@ impl Lease {
         if held.is_over || held.by.as_deref().unwrap_or(client) != token.holder {
             return false;
         }
-        let lasts = |until: Option<Instant>| held.until.is_some_and(|held| until >= Some(held));
-        // The one that holds it longest does: it is not kept open by one that is revoked since.
-        if token.until.is_none() || lasts(token.until) {
-            held.until = held.until.and(token.until);
+        let lasts = match (token.until, held.until) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(new), Some(old)) => new + SAME >= old,
+        };
+        // The one that lasts longest holds it: it is not kept open by one that is revoked since.
+        if lasts {
+            held.until = held.until.and_then(|old| Some(token.until?.max(old)));
             held.token = token.mark;
         }
         true
@@ -184,8 +191,6 @@ impl Lease {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn token(holder: &str, until: Option<Instant>) -> Token<'_> {
@@ -246,7 +251,8 @@ mod tests {
         assert!(!lease.revoke("ada", &user("ada", 100)));
         assert!(!lease.revoke("ada", &user("bob", 900)));
         assert!(lease.renew("ada", &marked("second", 200, 20)));
-        // One that ends earlier holds nothing.
+        // One that ends at the same time takes over; one that ends earlier holds nothing.
+        assert!(lease.renew("ada", &marked("second", 200, 20)));
         assert!(lease.renew("ada", &marked("third", 300, 15)));
         for other in [id("first"), id("third"), user("ada", 200)] {
             assert!(!lease.revoke("ada", &other));

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`settings`] | what can be set |
 //! | `server`, `connection`, `h2`, `patience` | the routes; connections, and how they end |
+//! | `abuse`, `source` | how much one address or user may ask for; which address that is |
 //! | `auth`, `query`, `error` | what comes in: tokens, parameters; what is refused |
 //! | `api`, `events` | the HTTP API: reading and marking; publishing |
 //! | `assets` | the browser's side: what pages load |
@@ -22,6 +23,7 @@
 #![warn(missing_docs)]
 
 mod about;
+mod abuse;
 mod access;
 mod api;
 mod assets;
@@ -56,6 +58,7 @@ mod revocations;
 mod server;
 pub mod settings;
 mod socket;
+mod source;
 mod sse;
 mod stream;
 
@@ -68,7 +71,8 @@ pub use server::{Gateway, ServeError};
 pub use settings::GatewaySettings;
 
 use crate::{
-    about::About, cores::Cores, metrics::Metrics, registry::Registry, revocations::Revocations,
+    about::About, abuse::Abuse, cores::Cores, metrics::Metrics, registry::Registry,
+    revocations::Revocations,
 };
 
 /// What every handler has at hand.
@@ -79,6 +83,7 @@ struct Context {
     cores: Cores,
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
+    abuse: Abuse,
     /// At most so many streams catch up at once.
     catch_ups: Arc<tokio::sync::Semaphore>,
     shutdown: CancellationToken,

@@ -20,6 +20,44 @@ struct CoreLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabel {
+    limit: &'static str,
+}
+
+/// What more was asked for than is allowed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Limit {
+    AddressRequests,
+    AddressStreams,
+    AddressConnections,
+    UserRequests,
+    UserStreams,
+    Streams,
+}
+
+impl Limit {
+    const ALL: [Self; 6] = [
+        Self::AddressRequests,
+        Self::AddressStreams,
+        Self::AddressConnections,
+        Self::UserRequests,
+        Self::UserStreams,
+        Self::Streams,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::AddressRequests => "address_requests",
+            Self::AddressStreams => "address_streams",
+            Self::AddressConnections => "address_connections",
+            Self::UserRequests => "user_requests",
+            Self::UserStreams => "user_streams",
+            Self::Streams => "streams",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabel {
     reason: &'static str,
 }
@@ -53,6 +91,7 @@ pub(crate) struct Metrics {
     pub relay_resets: Counter,
     pub relayed: Counter,
     pub connections: Gauge,
+    limited: Family<LimitLabel, Counter>,
     current_core: Family<CoreLabel, Gauge>,
     failovers: Family<ReasonLabel, Counter>,
     requests: Family<RequestLabels, Counter>,
@@ -73,6 +112,7 @@ impl Default for Metrics {
             relay_resets: Counter::default(),
             relayed: Counter::default(),
             connections: Gauge::default(),
+            limited: Family::default(),
             current_core: Family::default(),
             failovers: Family::default(),
             requests: Family::default(),
@@ -116,6 +156,14 @@ impl Metrics {
             .set(i64::from(is_current));
     }
 
+    /// Something was refused for being too much.
+    pub fn limited(&self, limit: Limit) {
+        let label = LimitLabel {
+            limit: limit.name(),
+        };
+        self.limited.get_or_create(&label).inc();
+    }
+
     /// The gateway went to another core.
     pub fn failed_over(&self, reason: &'static str) {
         self.failovers.get_or_create(&ReasonLabel { reason }).inc();
@@ -141,6 +189,16 @@ impl Metrics {
             "1 for the core that the gateway keeps to",
             self.current_core.clone(),
         );
+        registry.register(
+            "limited",
+            "Requests, streams and connections beyond a limit, by which one",
+            self.limited.clone(),
+        );
+        // Shown from the start: so the first one that is refused is an increase.
+        for limit in Limit::ALL {
+            let limit = limit.name();
+            let _ = self.limited.get_or_create(&LimitLabel { limit });
+        }
         registry.register(
             "failovers",
             "Times the gateway went to another core, by reason",

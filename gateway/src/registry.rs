@@ -21,7 +21,7 @@ use crate::{
     error::ApiError,
     lease::{Lease, Token, Wanted},
     mailbox::{End, Mailbox},
-    metrics::Metrics,
+    metrics::{Limit, Metrics},
     sse::Event,
 };
 
@@ -111,6 +111,7 @@ impl Registry {
             return Err(ApiError::core_away());
         }
         if inner.streams >= self.limits.streams {
+            self.metrics.limited(Limit::Streams);
             return Err(ApiError::gateway_full(self.limits.streams));
         }
         let known = inner
@@ -120,6 +121,7 @@ impl Registry {
         let name = known.unwrap_or_else(|| user.into());
         let entry = inner.users.entry(name.clone()).or_default();
         if entry.mailboxes.len() >= self.limits.streams_per_user {
+            self.metrics.limited(Limit::UserStreams);
             return Err(ApiError::too_many_streams(self.limits.streams_per_user));
         }
         // Behind from the start: whatever came before its first catch-up is in the store.

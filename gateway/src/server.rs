@@ -21,6 +21,7 @@ use tracing::Instrument;
 use crate::{
     Context,
     about::About,
+    abuse::{self, Abuse},
     access::Line,
     api, assets, connection,
     cores::Cores,
@@ -92,6 +93,7 @@ impl Gateway {
             cores,
             registry: Arc::new(Registry::new(limits, metrics.clone())),
             metrics,
+            abuse: Abuse::new(&settings),
             catch_ups: Arc::new(Semaphore::new(settings.catch_ups)),
             settings,
             verifier: Verifier::clone(&verifier).with_revocations(revoked.clone()),
@@ -149,8 +151,6 @@ fn router(context: &Arc<Context>) -> Router {
         .route(&format!("{one}/unread"), put(api::unread))
         .route("/api/events/unicast", post(events::unicast))
         .route("/api/events/broadcast", post(events::broadcast))
-        .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready))
         .merge(assets::routes());
     if context.settings.demo.is_some() {
         router = router
@@ -173,6 +173,13 @@ fn router(context: &Arc<Context>) -> Router {
                 message,
             )
         })
+        .layer(middleware::from_fn_with_state(
+            context.clone(),
+            abuse::by_source,
+        ))
+        // Whoever else comes from where a probe does: it is answered.
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready))
         .with_state(context.clone())
 }
 

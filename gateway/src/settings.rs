@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
 use mercurio_auth::Issuer;
 use mercurio_net::{Dial, ServerTls};
 use mercurio_trace::Traces;
@@ -26,6 +27,15 @@ pub struct GatewaySettings {
     pub connections_max: usize,
     /// Open streams of one user. Default 64.
     pub streams_per_user: usize,
+    /// Open streams of one address, and with some more its connections. Default 10,000.
+    pub streams_per_address: usize,
+    /// Requests a second from one address, and ten times as many at once; 0: no limit. Default 1,000.
+    pub requests_per_address: u32,
+    /// Requests a second of one user's, and ten times as many at once; 0: no limit. Default 100.
+    /// Publishing is limited by the core.
+    pub requests_per_user: u32,
+    /// Whose word is taken for the address that a request comes from. Default: nobody's.
+    pub trusted_proxies: Vec<IpNet>,
     /// Entries that wait for one slow stream before it goes back to the store. Default 64.
     pub mailbox: usize,
     /// Streams that read the store at once. Default 128.
@@ -39,7 +49,7 @@ pub struct GatewaySettings {
     /// How long a call to the core may take. Default 10 s.
     pub call_timeout: Duration,
     /// How long a client may take to send its head, or its body, and may leave an answer unread.
-    /// Default 10 s.
+    /// Over HTTP/2, where a head is noticed only when it is whole, three times as long. Default 10 s.
     pub read_timeout: Duration,
     /// Bytes of a notification's data. Default 65,536.
     pub data_max_bytes: usize,
@@ -64,6 +74,10 @@ impl Default for GatewaySettings {
             streams_max: 100_000,
             connections_max: usize::MAX,
             streams_per_user: 64,
+            streams_per_address: 10_000,
+            requests_per_address: 1_000,
+            requests_per_user: 100,
+            trusted_proxies: Vec::new(),
             mailbox: 64,
             catch_ups: 128,
             heartbeat: Duration::from_secs(15),

@@ -75,7 +75,7 @@ impl Frame {
 #[derive(Debug)]
 pub(crate) struct Event {
     pub cursor: u64,
-    /// The notification's; `None`: a change of read marks, which passes every filter.
+    /// The notification's; `None`: a change of others, which passes every filter.
     pub topic: Option<Box<str>>,
     /// Milliseconds since the Unix epoch.
     pub expires_at: Option<u64>,
@@ -118,6 +118,12 @@ impl Event {
                 expires_at: None,
                 bytes: Encoded::Same(read_state(entry.cursor, change)),
             }),
+            relay_entry::Change::Deleted(deleted) => Some(Self {
+                cursor: entry.cursor,
+                topic: None,
+                expires_at: None,
+                bytes: Encoded::Same(self::deleted(entry.cursor, deleted)),
+            }),
         }
     }
 
@@ -157,6 +163,7 @@ pub(crate) fn caught_up(message: &pb::SubscribeResponse) -> Option<Frame> {
             notification_event(message.cursor, notification)
         }
         subscribe_response::Change::ReadState(change) => read_state(message.cursor, change),
+        subscribe_response::Change::Deleted(change) => deleted(message.cursor, change),
     })
 }
 
@@ -250,6 +257,28 @@ fn read_state(cursor: u64, change: &pb::ReadStateChanged) -> Frame {
     };
     event(
         &format!("event: read-state\nid: {cursor}\ndata: "),
+        &json::to_vec(&data),
+    )
+}
+
+fn deleted(cursor: u64, change: &pb::Deleted) -> Frame {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Deleted<'a> {
+        #[serde(rename = "notificationIDs")]
+        ids: &'a [u64],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        up_to: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        unread_count: Option<u64>,
+    }
+    let data = Deleted {
+        ids: &change.ids,
+        up_to: (change.up_to > 0).then_some(change.up_to),
+        unread_count: change.unread_count,
+    };
+    event(
+        &format!("event: deleted\nid: {cursor}\ndata: "),
         &json::to_vec(&data),
     )
 }
@@ -370,6 +399,23 @@ mod tests {
         assert_eq!(
             text_of(&read_state(8, &change)),
             "event: read-state\nid: 8\ndata: {\"notificationIDs\":[],\"upTo\":6,\"status\":\"unread\",\"unreadCount\":1}\n\n"
+        );
+        let change = pb::Deleted {
+            ids: vec![3],
+            unread_count: Some(0),
+            ..pb::Deleted::default()
+        };
+        assert_eq!(
+            text_of(&deleted(8, &change)),
+            "event: deleted\nid: 8\ndata: {\"notificationIDs\":[3],\"unreadCount\":0}\n\n"
+        );
+        let change = pb::Deleted {
+            up_to: 7,
+            ..pb::Deleted::default()
+        };
+        assert_eq!(
+            text_of(&deleted(8, &change)),
+            "event: deleted\nid: 8\ndata: {\"notificationIDs\":[],\"upTo\":7}\n\n"
         );
         assert_eq!(text_of(&retry(Duration::from_secs(3))), "retry: 3000\n");
         assert_eq!(

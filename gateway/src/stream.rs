@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     http::HeaderMap,
     response::{IntoResponse, Response},
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    Context,
+    Context, abuse,
     access::Remote,
     auth::Client,
     catch_up::{self, Reader},
@@ -22,6 +22,7 @@ use crate::{
     lease::{Lease, Wanted},
     query::{FILTERS_MAX, Filters, Query, number},
     server::RequestId,
+    source::Source,
     sse,
 };
 
@@ -40,6 +41,7 @@ pub(crate) async fn open(
     State(context): State<Arc<Context>>,
     request_id: RequestId,
     client: Client,
+    source: Option<Extension<Source>>,
     uri: axum::http::Uri,
     headers: HeaderMap,
     extensions: Extensions,
@@ -56,9 +58,12 @@ pub(crate) async fn open(
     let stream = HeaderValue::from_str(&format!("{:016x}", lease.id()));
     let until = lease.until();
     let filters = Filters::new(&topics);
+    let of_source = source.map(|Extension(source)| abuse::open_stream(&context, source));
+    let of_source = of_source.transpose()?;
     let place = context.registry.open(&client.id, lease)?;
     client.caller.check_not_revoked(&context)?;
     let reader = Arc::new(Reader {
+        _of_source: of_source,
         place,
         topics,
         request_id: request_id.0.into(),
@@ -155,19 +160,20 @@ pub(crate) fn fuzz(headers: &HeaderMap, query: &Query) {
     let _ = resume_from(headers, query);
 }
 
-/// Where the reader stands: the header that browsers send, or the parameter.
+/// Where the reader stands: the header that browsers send, or the parameter. What is not taken has
+/// to be a cursor too.
 fn resume_from(headers: &HeaderMap, query: &Query) -> Result<Option<u64>, ApiError> {
     let allowed = "a cursor, as the stream's ids are";
-    if let Some(value) = headers
+    // The second is as event-source-polyfill spells it.
+    let given = query.number("lastEventID", allowed)?;
+    let spelt = query.number("lastEventId", allowed)?;
+    let header = headers
         .get("last-event-id")
         .filter(|value| !value.is_empty())
-    {
-        let text = String::from_utf8_lossy(value.as_bytes());
-        return number("Last-Event-ID", &text, allowed).map(Some);
-    }
-    match query.number("lastEventID", allowed)? {
-        Some(cursor) => Ok(Some(cursor)),
-        // As event-source-polyfill spells it.
-        None => query.number("lastEventId", allowed),
-    }
+        .map(|value| {
+            let text = String::from_utf8_lossy(value.as_bytes());
+            number("Last-Event-ID", &text, allowed)
+        })
+        .transpose()?;
+    Ok(header.or(given).or(spelt))
 }

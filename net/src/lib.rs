@@ -10,6 +10,7 @@
 //! | [`accepted`] | a connection that was accepted, whatever it runs over |
 //! | [`dial`] | a connection to be made |
 //! | [`get`] | one small answer |
+//! | [`rates`] | how often somebody may do something |
 //!
 //! One provider of cryptography, aws-lc-rs: the one that tokens are verified with. TLS 1.2 and 1.3,
 //! rustls' own choice of suites. Nothing here prints a key.
@@ -21,6 +22,7 @@ pub mod client;
 pub mod dial;
 mod get;
 mod pem;
+pub mod rates;
 pub mod renewed;
 pub mod server;
 
@@ -32,6 +34,7 @@ pub use accepted::{Accepted, PeerNames};
 pub use client::{ClientFiles, ClientTls};
 pub use dial::{Dial, Incoming, Stream, pipe};
 pub use get::get;
+pub use rates::Rates;
 pub use renewed::{LoadError, Look, Renewed, keep_current};
 pub use server::{ServerFiles, ServerTls, speaks_h2};
 

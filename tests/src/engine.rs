@@ -1,8 +1,13 @@
 //! A log that cores share, whichever server has it, and cores on it.
 
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::{net::TcpStream, time::timeout};
+
 use crate::{
     http::Request,
     nats::Nats,
+    network::Network,
     process::Signal,
     rabbitmq::RabbitMq,
     service::{Service, Setup},
@@ -71,6 +76,42 @@ impl Engine {
         match self {
             Engine::Nats(nats) => nats.signal(node, signal),
             Engine::RabbitMq(rabbit) => rabbit.signal(node, signal),
+        }
+    }
+
+    /// Cuts a server off: it hears of nobody, nobody hears of it, and its connections stay open.
+    /// Where it has no machine of its own it is stopped instead, which looks the same to others.
+    pub async fn cut(&self, node: usize) {
+        match self.network() {
+            Some(network) => network.cut(node),
+            None => self.signal(node, Signal::STOP),
+        }
+        if self.network().is_some() {
+            let connecting = TcpStream::connect(self.client(node));
+            let answered = timeout(Duration::from_millis(500), connecting).await;
+            assert!(!matches!(answered, Ok(Ok(_))), "it is not cut off");
+        }
+    }
+
+    /// Mends what was cut.
+    pub fn mend(&self, node: usize) {
+        match self.network() {
+            Some(network) => network.mend(node),
+            None => self.signal(node, Signal::CONT),
+        }
+    }
+
+    fn network(&self) -> Option<&Network> {
+        match self {
+            Engine::Nats(nats) => nats.network(),
+            Engine::RabbitMq(rabbit) => rabbit.network(),
+        }
+    }
+
+    fn client(&self, node: usize) -> SocketAddr {
+        match self {
+            Engine::Nats(nats) => nats.addresses()[node],
+            Engine::RabbitMq(rabbit) => rabbit.addresses()[node],
         }
     }
 

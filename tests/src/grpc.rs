@@ -3,9 +3,11 @@
 use std::{net::SocketAddr, time::Duration};
 
 use mercurio_proto::v1::{
-    Everyone, GetNotificationRequest, Ids, ListHistoryRequest, ListHistoryResponse, Notification,
+    DeleteFromView, DeleteNotificationsRequest, DeleteNotificationsResponse, Everyone,
+    GetNotificationRequest, Ids, ListHistoryRequest, ListHistoryResponse, Notification,
     PublishRequest, PublishResponse, ReadStatus, Recipients, SetReadStateRequest,
     SetReadStateResponse, SubscribeRequest, SubscribeResponse,
+    admin_service_client::AdminServiceClient, delete_notifications_request,
     notification_service_client::NotificationServiceClient, publish_request::Audience,
     set_read_state_request::Target,
 };
@@ -24,6 +26,9 @@ use crate::{
 
 /// The generated client with a token on each call.
 pub type Client = NotificationServiceClient<InterceptedService<Channel, Bearer>>;
+
+/// The administration's.
+pub type AdminClient = AdminServiceClient<InterceptedService<Channel, Bearer>>;
 
 /// Puts `authorization: Bearer` on each call.
 #[derive(Clone)]
@@ -109,6 +114,8 @@ pub fn page(recipient: &str, size: i32) -> ListHistoryRequest {
 pub struct Api {
     /// The generated client.
     pub client: Client,
+    /// That of the administration.
+    pub admin: AdminClient,
 }
 
 impl Api {
@@ -120,9 +127,11 @@ impl Api {
     /// The API over this channel with this `authorization`, or none.
     pub fn with(channel: Channel, authorization: Option<&str>) -> Api {
         let value = authorization.map(|text| text.parse().expect("a header value"));
-        let client = NotificationServiceClient::with_interceptor(channel, Bearer(value))
+        let bearer = Bearer(value);
+        let admin = AdminServiceClient::with_interceptor(channel.clone(), bearer.clone());
+        let client = NotificationServiceClient::with_interceptor(channel, bearer)
             .max_decoding_message_size(64 << 20);
-        Api { client }
+        Api { client, admin }
     }
 
     /// Publishes; waits a deadline at most.
@@ -240,6 +249,40 @@ impl Api {
         self.try_mark(recipient, target, read)
             .await
             .expect("set the read state")
+    }
+
+    /// Deletes from one user's view.
+    pub async fn delete(&self, recipient: &str, ids: &[u64]) -> DeleteNotificationsResponse {
+        let view = DeleteFromView {
+            recipient_id: recipient.to_owned(),
+            ids: ids.to_vec(),
+        };
+        let deleted = self.try_delete(delete_notifications_request::Target::FromView(view));
+        deleted.await.expect("delete")
+    }
+
+    /// Deletes one for all who have it.
+    pub async fn delete_for_all(&self, id: u64) -> Result<DeleteNotificationsResponse, Status> {
+        self.try_delete(delete_notifications_request::Target::Id(id))
+            .await
+    }
+
+    /// Deletes everything of a user.
+    pub async fn forget(&self, user: &str) -> DeleteNotificationsResponse {
+        let target = delete_notifications_request::Target::EverythingOf(user.to_owned());
+        self.try_delete(target).await.expect("forget a user")
+    }
+
+    async fn try_delete(
+        &self,
+        target: delete_notifications_request::Target,
+    ) -> Result<DeleteNotificationsResponse, Status> {
+        let target = Some(target);
+        let mut admin = self.admin.clone();
+        let request = DeleteNotificationsRequest { target };
+        within("delete", SOON, admin.delete_notifications(request))
+            .await
+            .map(|answer| answer.into_inner())
     }
 
     /// Sets a read state.

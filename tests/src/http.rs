@@ -1,13 +1,16 @@
 //! A small HTTP/1.1 client over a raw socket: what is sent and what comes back can be looked at
 //! byte by byte, and a test may stop reading whenever it likes.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+};
 
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 use crate::{
@@ -22,6 +25,7 @@ pub struct Request {
     path: String,
     headers: Vec<(String, String)>,
     body: Option<Vec<u8>>,
+    from: Option<IpAddr>,
 }
 
 impl Request {
@@ -32,6 +36,7 @@ impl Request {
             path: path.into(),
             headers: Vec::new(),
             body: None,
+            from: None,
         }
     }
 
@@ -53,6 +58,12 @@ impl Request {
     /// Adds a header.
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Request {
         self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Sends it from this address of this machine.
+    pub fn from(mut self, address: &str) -> Request {
+        self.from = Some(address.parse().expect("an address"));
         self
     }
 
@@ -104,7 +115,14 @@ impl Request {
 
     /// Sends it and reads the head of the answer; the body is read as the caller likes.
     pub async fn open(self, to: SocketAddr) -> io::Result<Open> {
-        let mut stream = TcpStream::connect(to).await?;
+        let mut stream = match self.from {
+            None => TcpStream::connect(to).await?,
+            Some(from) => {
+                let socket = TcpSocket::new_v4()?;
+                socket.bind((from, 0).into())?;
+                socket.connect(to).await?
+            }
+        };
         stream.set_nodelay(true)?;
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.path);
         if !self.headers.iter().any(|(name, _)| name == "Host") {

@@ -30,6 +30,7 @@
 //! | [`leaks`] | tokens, secrets and bodies that tests made; one in the log of a `mercurio` fails the test |
 //! | [`grpc`] | [`Api`](grpc::Api): the calls with a token; requests to be published; error details |
 //! | [`http`] | requests over a raw socket, read as slowly as the test likes |
+//! | [`frames`] | HTTP/2 frame by frame, as no library would send it |
 //! | [`sse`] | the EventSource parser and one open stream |
 //! | [`subscriber`] | readers over SSE and gRPC that reconnect, resume and write down what they see |
 //! | [`record`] | what was seen, and the comparison entry by entry |
@@ -41,6 +42,7 @@
 //! | [`engine`] | a log that cores share, and cores on it |
 //! | [`nats`], [`rabbitmq`] | its servers, one or a cluster |
 //! | [`link`], [`front`] | addresses in front of a core: cut, frozen and mended; unwell when told to be |
+//! | [`network`] | machines of their own for those servers, each cut off when a test likes |
 //! | [`mount`] | file systems to fill up, or to cut the power of |
 //! | [`browser`] | pages of a real Chromium or Firefox |
 //! | [`tokens`] | tokens made from claims, good and bad |
@@ -66,6 +68,7 @@ pub mod certs;
 pub mod clock;
 pub mod curl;
 pub mod engine;
+pub mod frames;
 pub mod front;
 pub mod grpc;
 pub mod http;
@@ -76,6 +79,7 @@ pub mod link;
 pub mod metrics;
 pub mod mount;
 pub mod nats;
+pub mod network;
 pub mod nginx;
 pub mod otlp;
 pub mod process;

@@ -1,13 +1,15 @@
 //! Small file systems of a test's own: a tmpfs that fills up, an ext4 whose power is cut.
 
 use std::{
+    fs::File,
+    io::Write as _,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Command,
 };
 
 use tempfile::TempDir;
 
-use crate::tools::notice;
+use crate::tools::{notice, run};
 
 /// A mounted file system; unmounted on `Drop`. Declare it before the process that uses it.
 pub struct Mount {
@@ -31,7 +33,7 @@ impl Mount {
     pub fn ext4(mib: u32) -> Option<Mount> {
         let directory = TempDir::new().expect("a temporary directory");
         let image = directory.path().join("image");
-        let file = std::fs::File::create(&image).expect("create the image");
+        let file = File::create(&image).expect("create the image");
         file.set_len(u64::from(mib) << 20).expect("size the image");
         let made = run(Command::new("mkfs.ext4").arg("-q").arg(&image));
         if let Err(error) = made {
@@ -73,6 +75,18 @@ impl Mount {
         self.directory.path().join("mnt")
     }
 
+    /// Fills it up to so many free bytes; gives the file to be removed.
+    pub fn fill(&self, leave: u64) -> PathBuf {
+        let path = self.path().join("ballast");
+        let mut file = File::create(&path).expect("create a file");
+        let chunk = vec![1; 64 * 1024];
+        while file.write_all(&chunk).is_ok() {}
+        let length = file.metadata().expect("ask for its length").len();
+        let shorter = file.set_len(length.saturating_sub(leave));
+        shorter.expect("make room");
+        path
+    }
+
     /// Cuts the power (ext4 only): see `tools/cut_power.py`.
     pub fn cut_power(&self) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/cut_power.py");
@@ -91,17 +105,4 @@ impl Drop for Mount {
         // Lazily: a process that is about to end may still hold a file.
         let _ = run(Command::new("umount").arg("-l").arg(self.path()));
     }
-}
-
-fn run(command: &mut Command) -> Result<Output, String> {
-    let output = command
-        .output()
-        .map_err(|error| format!("{command:?}: {error}"))?;
-    if output.status.success() {
-        return Ok(output);
-    }
-    Err(format!(
-        "{command:?}: {}",
-        String::from_utf8_lossy(&output.stderr).trim()
-    ))
 }

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use crate::{
     http::Request,
+    network::Network,
     process::{Process, Signal},
     service::free_address,
     tools,
@@ -20,6 +21,8 @@ pub struct Nats {
     nodes: Vec<Node>,
     binary: PathBuf,
     home: TempDir,
+    /// Where each has a machine of its own.
+    network: Option<Network>,
 }
 
 struct Node {
@@ -37,15 +40,35 @@ impl Nats {
 
     /// Starts these many with this in their `jetstream` block, and this beside it.
     pub fn start_with(count: usize, jetstream: &str, more: &str) -> Option<Nats> {
+        Self::start_in(None, count, jetstream, more)
+    }
+
+    /// Starts these many, each on a machine of its own, which can be cut off. `None` also where no
+    /// network may be made.
+    pub fn start_apart(count: usize) -> Option<Nats> {
+        let network = Network::new(count)?;
+        Self::start_in(Some(network), count, "sync_interval: always", "")
+    }
+
+    fn start_in(
+        network: Option<Network>,
+        count: usize,
+        jetstream: &str,
+        more: &str,
+    ) -> Option<Nats> {
         let binary = tools::tool("nats-server")?;
         let home = TempDir::new().expect("a temporary directory");
-        let routes: Vec<SocketAddr> = (0..count).map(|_| free_address()).collect();
+        let address = |number: usize, port: u16| match &network {
+            Some(network) => network.at(number, port),
+            None => free_address(),
+        };
+        let routes: Vec<SocketAddr> = (0..count).map(|number| address(number, 6222)).collect();
         let all: Vec<String> = routes
             .iter()
             .map(|route| format!("nats://{route}"))
             .collect();
         let nodes = routes.iter().enumerate().map(|(number, route)| {
-            let (client, monitor) = (free_address(), free_address());
+            let (client, monitor) = (address(number, 4222), address(number, 8222));
             let name = format!("n{number}");
             let store = home.path().join(&name);
             let cluster = match count {
@@ -73,6 +96,7 @@ impl Nats {
             nodes: nodes.collect(),
             binary,
             home,
+            network,
         };
         for node in 0..count {
             nats.start_node(node);
@@ -83,7 +107,10 @@ impl Nats {
     /// Starts one that is not running.
     pub fn start_node(&mut self, node: usize) {
         let config = &self.nodes[node].config;
-        let mut command = Command::new(&self.binary);
+        let mut command = match &self.network {
+            Some(network) => network.command(node, &self.binary),
+            None => Command::new(&self.binary),
+        };
         let process = Process::spawn("nats-server", command.arg("-c").arg(config));
         self.nodes[node].process = Some(process);
     }
@@ -111,6 +138,11 @@ impl Nats {
         if let Some(process) = &self.nodes[node].process {
             process.signal(signal);
         }
+    }
+
+    /// The network that each has a machine of its own in.
+    pub fn network(&self) -> Option<&Network> {
+        self.network.as_ref()
     }
 
     /// How many there are.

@@ -12,6 +12,7 @@ use rustix::process::{Pid, kill_process};
 use tempfile::TempDir;
 
 use crate::{
+    network::Network,
     process::{Process, Signal},
     service::{finish, free_address},
     tools,
@@ -30,6 +31,8 @@ pub struct RabbitMq {
     home: TempDir,
     /// Of the daemon that tells them each other's ports, and outlives them.
     epmd: SocketAddr,
+    /// Where each has a machine of its own.
+    network: Option<Network>,
 }
 
 struct Node {
@@ -47,18 +50,44 @@ impl RabbitMq {
 
     /// Starts these many with this in their configuration.
     pub async fn start_with(count: usize, more: &str) -> Option<RabbitMq> {
+        Self::start_in(None, count, more).await
+    }
+
+    /// Starts these many, each on a machine of its own, which can be cut off. `None` also where no
+    /// network may be made.
+    pub async fn start_apart(count: usize) -> Option<RabbitMq> {
+        let network = Network::new(count)?;
+        Self::start_in(Some(network), count, "").await
+    }
+
+    async fn start_in(network: Option<Network>, count: usize, more: &str) -> Option<RabbitMq> {
         tools::tool_at(Path::new(SCRIPTS).join("rabbitmq-server"))?;
         let home = TempDir::new().expect("a temporary directory");
         let epmd = free_address();
+        let address = |number: usize, port: u16| match &network {
+            Some(network) => network.at(number, port),
+            None => free_address(),
+        };
         let nodes: Vec<Node> = (0..count)
-            .map(|number| Node {
-                name: format!("mercurio{number}-{}@localhost", epmd.port()),
-                client: free_address(),
-                distribution: free_address(),
-                process: None,
+            .map(|number| {
+                let host = match &network {
+                    Some(network) => network.address(number).to_string(),
+                    None => "localhost".into(),
+                };
+                Node {
+                    name: format!("mercurio{number}-{}@{host}", epmd.port()),
+                    client: address(number, 5672),
+                    distribution: address(number, 25672),
+                    process: None,
+                }
             })
             .collect();
-        let mut rabbit = RabbitMq { nodes, home, epmd };
+        let mut rabbit = RabbitMq {
+            nodes,
+            home,
+            epmd,
+            network,
+        };
         rabbit.write_config(more);
         for node in 0..count {
             // One after the other: the first one makes the cluster that the others join.
@@ -73,6 +102,8 @@ impl RabbitMq {
             "log.console = true\nlog.console.level = warning\nlog.file = false\n".to_owned();
         // One that was cut off must not go on by itself.
         text.push_str("cluster_partition_handling = pause_minority\n");
+        // The user that there is from the beginning, also from other machines.
+        text.push_str("loopback_users = none\n");
         text.push_str("cluster_formation.peer_discovery_backend = classic_config\n");
         for (place, node) in self.nodes.iter().enumerate() {
             text.push_str(&format!(
@@ -91,14 +122,20 @@ impl RabbitMq {
         let home = self.home.path();
         let of = &self.nodes[node];
         let own = |what: &str| -> PathBuf { home.join(format!("{what}{node}")) };
-        let mut command = Command::new(Path::new(SCRIPTS).join(script));
+        let script = Path::new(SCRIPTS).join(script);
+        let mut command = match &self.network {
+            Some(network) => network.command(node, &script),
+            None => Command::new(script),
+        };
         command
+            // Of hosts that are addresses.
+            .env("RABBITMQ_USE_LONGNAME", self.network.is_some().to_string())
             .env("HOME", home)
             .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
             .env("RABBITMQ_CONFIG_FILE", home.join("rabbitmq"))
             .env("RABBITMQ_ENABLED_PLUGINS_FILE", home.join("plugins"))
             .env("RABBITMQ_NODENAME", &of.name)
-            .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
+            .env("RABBITMQ_NODE_IP_ADDRESS", of.client.ip().to_string())
             .env("RABBITMQ_NODE_PORT", of.client.port().to_string())
             .env("RABBITMQ_DIST_PORT", of.distribution.port().to_string())
             .env("RABBITMQ_MNESIA_BASE", own("data"))
@@ -149,6 +186,11 @@ impl RabbitMq {
         }
     }
 
+    /// The network that each has a machine of its own in.
+    pub fn network(&self) -> Option<&Network> {
+        self.network.as_ref()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.nodes.len()
@@ -157,6 +199,11 @@ impl RabbitMq {
     /// There is one at least.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
+    }
+
+    /// Where clients connect.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().map(|node| node.client).collect()
     }
 
     /// The arguments for a core.
@@ -194,6 +241,10 @@ impl Drop for RabbitMq {
     fn drop(&mut self) {
         for node in 0..self.nodes.len() {
             self.kill(node);
+        }
+        if self.network.is_some() {
+            // It ends with the machines.
+            return;
         }
         // Found by the port that nobody else listens on.
         let mut epmd = Command::new("epmd");

@@ -94,6 +94,15 @@ pub enum Change {
         /// The unread count after it.
         unread: u64,
     },
+    /// Notifications are gone.
+    Deleted {
+        /// Which; empty where `up_to` says it.
+        ids: Vec<u64>,
+        /// All up to this id; 0 where `ids` says it.
+        up_to: u64,
+        /// The unread count after it; `None`: it has to be asked for.
+        unread: Option<u64>,
+    },
     /// Why the server ended the stream (SSE only).
     Closing(String),
 }
@@ -112,7 +121,7 @@ impl Entry {
     pub fn of_log(&self) -> bool {
         matches!(
             self.change,
-            Change::Notification(_) | Change::ReadState { .. }
+            Change::Notification(_) | Change::ReadState { .. } | Change::Deleted { .. }
         )
     }
 
@@ -141,6 +150,11 @@ impl From<&SubscribeResponse> for Entry {
                 read: state.read,
                 unread: state.unread_count,
             },
+            Wire::Deleted(deleted) => Change::Deleted {
+                ids: deleted.ids.clone(),
+                up_to: deleted.up_to,
+                unread: deleted.unread_count,
+            },
         };
         Entry {
             cursor: wire.cursor,
@@ -157,6 +171,10 @@ impl From<&Event> for Entry {
                 .as_u64()
                 .unwrap_or_else(|| panic!("{key} is not a number: {json}"))
         };
+        let ids = || {
+            let ids = json["notificationIDs"].as_array().into_iter().flatten();
+            ids.map(|id| id.as_u64().expect("an id")).collect()
+        };
         let change = match event.name.as_str() {
             "message" => Change::Notification(Seen::from_json(&json)),
             "opened" => Change::Opened {
@@ -165,23 +183,21 @@ impl From<&Event> for Entry {
                 latest: number("cursor"),
                 unread: number("unreadCount"),
             },
-            "read-state" => {
-                let ids = json["notificationIDs"].as_array();
-                Change::ReadState {
-                    ids: ids
-                        .into_iter()
-                        .flatten()
-                        .map(|id| id.as_u64().expect("an id"))
-                        .collect(),
-                    up_to: json["upTo"].as_u64().unwrap_or(0),
-                    read: match json["status"].as_str() {
-                        Some("read") => true,
-                        Some("unread") => false,
-                        other => panic!("status {other:?}: {json}"),
-                    },
-                    unread: number("unreadCount"),
-                }
-            }
+            "deleted" => Change::Deleted {
+                ids: ids(),
+                up_to: json["upTo"].as_u64().unwrap_or(0),
+                unread: json["unreadCount"].as_u64(),
+            },
+            "read-state" => Change::ReadState {
+                ids: ids(),
+                up_to: json["upTo"].as_u64().unwrap_or(0),
+                read: match json["status"].as_str() {
+                    Some("read") => true,
+                    Some("unread") => false,
+                    other => panic!("status {other:?}: {json}"),
+                },
+                unread: number("unreadCount"),
+            },
             "closing" => Change::Closing(json["reason"].as_str().expect("a reason").to_owned()),
             other => panic!("an event of type {other:?}: {event:?}"),
         };

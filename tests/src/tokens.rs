@@ -17,6 +17,9 @@ pub const PUBLISH: &str = "notifications:publish";
 /// The scope that lets a token act for any recipient.
 pub const ANY: &str = "notifications:any";
 
+/// The scope that lets a token administer.
+pub const ADMIN: &str = "notifications:admin";
+
 /// A shared secret in a file, and the tokens made with it.
 pub struct Secret {
     bytes: Vec<u8>,
@@ -76,6 +79,11 @@ impl Secret {
     /// A token of a service that may publish and act for any recipient.
     pub fn service(&self) -> String {
         self.scoped("service", &format!("{PUBLISH} {ANY}"))
+    }
+
+    /// A token of who runs the service, and may do all.
+    pub fn operator(&self) -> String {
+        self.scoped("operator", &format!("{PUBLISH} {ANY} {ADMIN}"))
     }
 
     /// A token for a user with these scopes, valid for an hour.

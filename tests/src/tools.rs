@@ -6,6 +6,7 @@
 use std::{
     fs::File,
     path::{Path, PathBuf},
+    process::{Command, Output},
 };
 
 /// A tool's path. `None`, with a notice, where it is missing and may be.
@@ -67,9 +68,13 @@ pub fn web() -> Option<PathBuf> {
 
 /// Fails, or says that the test is skipped.
 fn missing(what: &str) {
-    let required = std::env::var_os("MERCURIO_TESTS_TOOLS").is_some_and(|v| v == "required");
-    assert!(!required, "{what}");
+    assert!(!required(), "{what}");
     notice(what);
+}
+
+/// True where all that the tests need was installed before them.
+pub fn required() -> bool {
+    std::env::var_os("MERCURIO_TESTS_TOOLS").is_some_and(|v| v == "required")
 }
 
 /// Says that a test is skipped, past the test runner's capture.
@@ -78,6 +83,20 @@ pub fn notice(why: &str) {
     let test = std::thread::current().name().unwrap_or("?").to_owned();
     // Written to the stream itself: `eprintln!` would be captured and lost.
     let _ = writeln!(std::io::stderr(), "NOTICE: {test} skipped: {why}");
+}
+
+/// Runs a command to its end. What it said where it failed is the error.
+pub(crate) fn run(command: &mut Command) -> Result<Output, String> {
+    let output = command
+        .output()
+        .map_err(|error| format!("{command:?}: {error}"))?;
+    if output.status.success() {
+        return Ok(output);
+    }
+    Err(format!(
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    ))
 }
 
 /// Held by a test that loads the machine: one at a time, also over several test processes.

@@ -1,20 +1,9 @@
 //! A full disk: publishing is refused, reading goes on, and publishing resumes when there is room.
 
-use std::{fs, io::Write as _, path::Path};
+use std::fs;
 
 use mercurio_tests::{mount::Mount, prelude::*, verify::verify};
 use tonic::{Code, Status};
-
-/// Fills a file system up to so many free bytes; gives the file to be removed.
-fn fill(mount: &Path, leave: u64) -> std::path::PathBuf {
-    let path = mount.join("ballast");
-    let mut file = fs::File::create(&path).unwrap();
-    let chunk = vec![1; 64 * 1024];
-    while file.write_all(&chunk).is_ok() {}
-    let length = file.metadata().unwrap().len();
-    file.set_len(length.saturating_sub(leave)).unwrap();
-    path
-}
 
 fn is_full(status: &Status) -> bool {
     match status.code() {
@@ -46,7 +35,7 @@ async fn check(free_before: u64) {
     let ledger = Ledger::default();
     let first = with_id("first", to(&["alice"], "t", "first"));
     publish_surely(&api, &ledger, first).await;
-    let ballast = fill(&mount.path(), free_before);
+    let ballast = mount.fill(free_before);
 
     let refused = publish_until_refused(&api, &ledger, "a").await;
     assert!(is_full(&refused), "{refused:?}");
@@ -112,7 +101,7 @@ async fn a_start_on_a_disk_without_a_free_byte() {
         .await;
     }
     core.kill();
-    let ballast = fill(&mount.path(), 0);
+    let ballast = mount.fill(0);
     // It serves readers, or says why not.
     let mut core = core.setup.launch();
     let listening = core.process.stderr.find(|line| line.contains("listening"));

@@ -1,5 +1,6 @@
 //! Whole-system tests, a module per feature. The harness and its manual: `../src/lib.rs`.
 
+mod abuse;
 mod access_log;
 mod auth;
 mod backup;
@@ -12,6 +13,7 @@ mod cors;
 mod crash;
 mod damage;
 mod data_dir;
+mod deleting;
 mod delivery;
 mod demo;
 mod dev;
@@ -21,6 +23,7 @@ mod full_disk;
 mod grpcurl;
 mod history;
 mod hostile;
+mod hostile_h2;
 mod http_api;
 mod idempotency;
 mod inbox;
@@ -31,6 +34,7 @@ mod metrics;
 mod model;
 mod nginx;
 mod observing;
+mod openapi;
 mod power_cut;
 mod prototype;
 mod read_state;

@@ -1,9 +1,9 @@
 //! Random calls against a plain model of what the service promises, with kills in between: after
 //! each stretch history, filters, counts and feeds say what the model says.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use mercurio_proto::v1::{ReadStatus, SubscribeRequest};
+use mercurio_proto::v1::{ReadStatus, SubscribeRequest, publish_request::Audience};
 use mercurio_tests::{ledger::seen_by, prelude::*};
 
 const USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
@@ -15,6 +15,9 @@ struct Model {
     keeps: usize,
     published: BTreeMap<u64, mercurio_proto::v1::PublishRequest>,
     read: HashSet<(&'static str, u64)>,
+    gone: HashSet<(&'static str, u64)>,
+    /// What of a user was deleted as a whole: up to where.
+    forgotten: BTreeMap<&'static str, u64>,
     /// What feeds carry beside notifications.
     states: Vec<(&'static str, Entry)>,
 }
@@ -22,8 +25,9 @@ struct Model {
 impl Model {
     /// Everything for a user, also what is no longer kept, oldest first.
     fn all(&self, user: &str) -> Vec<Seen> {
+        let through = self.forgotten.get(user).copied().unwrap_or(0);
         self.published
-            .iter()
+            .range(through + 1..)
             .filter_map(|(id, request)| seen_by(user, *id, request))
             .collect()
     }
@@ -31,7 +35,22 @@ impl Model {
     fn visible(&self, user: &str) -> Vec<Seen> {
         let mut all = self.all(user);
         all.drain(..all.len().saturating_sub(self.keeps));
+        all.retain(|seen| !self.is_gone(user, seen.id));
         all
+    }
+
+    fn is_gone(&self, user: &str, id: u64) -> bool {
+        self.gone
+            .iter()
+            .any(|(of, gone)| *gone == id && (*of == user || of.is_empty()))
+    }
+
+    /// What retention took, and a reader was still owed.
+    fn lost(&self, user: &str) -> Option<u64> {
+        let all = self.all(user);
+        let lost = all[..all.len().saturating_sub(self.keeps)].iter().rev();
+        let mut owed = lost.filter(|seen| !self.is_gone(user, seen.id));
+        owed.next().map(|seen| seen.id)
     }
 
     fn unread(&self, user: &'static str) -> u64 {
@@ -79,13 +98,15 @@ impl Run {
             .args(["--sweep-interval", "100ms"])
             .start()
             .await;
-        let api = core.service_api();
+        let api = core.api(&core.secret().operator());
         let seed = fastrand::u64(..);
         eprintln!("seed {seed}");
         let model = Model {
             keeps,
             published: BTreeMap::new(),
             read: HashSet::new(),
+            gone: HashSet::new(),
+            forgotten: BTreeMap::new(),
             states: Vec::new(),
         };
         Run {
@@ -105,7 +126,10 @@ impl Run {
         match self.random.u8(..100) {
             0..60 => self.publish().await,
             60..85 => self.mark_ids().await,
-            85..98 => self.mark_up_to().await,
+            85..91 => self.mark_up_to().await,
+            91..95 => self.delete().await,
+            95..97 => self.delete_for_all().await,
+            97 => self.forget().await,
             _ => self.core.restart().await,
         }
     }
@@ -177,6 +201,98 @@ impl Run {
                 read,
                 unread,
             }
+        });
+    }
+
+    /// Some that a user was sent by name, and some that are not theirs or not there.
+    async fn delete(&mut self) {
+        let user = self.user();
+        let is_named = |id: &u64| {
+            let published = self.model.published.get(id);
+            published.is_none_or(|it| matches!(it.audience, Some(Audience::Recipients(_))))
+        };
+        let some = (0..self.random.clone().usize(1..5)).map(|_| self.random.u64(1..=self.last + 2));
+        let ids: BTreeSet<u64> = some.filter(is_named).collect();
+        let ids: Vec<u64> = ids.into_iter().collect();
+        if ids.is_empty() {
+            return;
+        }
+        let mut there = self.model.visible(user);
+        there.retain(|seen| ids.contains(&seen.id));
+        let answer = self.api.delete(user, &ids).await;
+        assert_eq!(answer.deleted, there.len() as u64, "{ids:?}");
+        let gone: Vec<u64> = there.iter().map(|seen| seen.id).collect();
+        self.model.gone.extend(gone.iter().map(|id| (user, *id)));
+        self.state(user, answer.cursor, !gone.is_empty(), |unread| {
+            Change::Deleted {
+                ids: gone,
+                up_to: 0,
+                unread: Some(unread),
+            }
+        });
+    }
+
+    async fn delete_for_all(&mut self) {
+        let id = self.random.u64(1..=self.last + 2);
+        let seen_by = |user: &&str| self.model.visible(user).iter().any(|seen| seen.id == id);
+        let users: Vec<&'static str> = USERS.into_iter().filter(seen_by).collect();
+        let published = self.model.published.get(&id);
+        let to_all = published.is_some_and(|it| matches!(it.audience, Some(Audience::Everyone(_))));
+        let answer = match self.api.delete_for_all(id).await {
+            Ok(answer) => answer,
+            Err(status) => {
+                assert_eq!(reason(&status), "NOT_FOUND");
+                assert!(users.is_empty(), "{users:?} have {id}");
+                return;
+            }
+        };
+        if to_all {
+            // Who sees it no longer, for many others, is not who decides.
+            let is_new = answer.deleted > 0;
+            assert!(is_new || users.is_empty());
+            if is_new {
+                self.model.gone.insert(("", id));
+                self.last = answer.cursor;
+                let ids = vec![id];
+                let change = Change::Deleted {
+                    ids,
+                    up_to: 0,
+                    unread: None,
+                };
+                let cursor = answer.cursor;
+                self.model.states.push(("", Entry { cursor, change }));
+            }
+            return;
+        }
+        assert_eq!(answer.deleted, users.len() as u64);
+        self.model.gone.extend(users.iter().map(|user| (*user, id)));
+        let last = self.last;
+        for user in users {
+            self.last = last;
+            self.state(user, answer.cursor, true, |unread| Change::Deleted {
+                ids: vec![id],
+                up_to: 0,
+                unread: Some(unread),
+            });
+        }
+    }
+
+    async fn forget(&mut self) {
+        let user = self.user();
+        let there = self.model.visible(user).len() as u64;
+        let answer = self.api.forget(user).await;
+        assert_eq!(answer.deleted, there);
+        let is_first = !self.model.forgotten.contains_key(user);
+        if there == 0 && !is_first {
+            return;
+        }
+        let up_to = answer.cursor - 1;
+        self.model.forgotten.insert(user, up_to);
+        self.model.states.retain(|(owner, _)| *owner != user);
+        self.state(user, answer.cursor, true, |_| Change::Deleted {
+            ids: Vec::new(),
+            up_to,
+            unread: Some(0),
         });
     }
 
@@ -255,10 +371,10 @@ impl Run {
         };
         let got = self.api.subscribe(request).await.to_end().await;
         let got: Vec<Entry> = got.iter().map(Entry::from).collect();
-        let all = self.model.all(user);
-        let lost = &all[..all.len() - visible.len()];
+        let lost = self.model.lost(user);
+        let through = self.model.forgotten.get(user).copied().unwrap_or(0);
         let opened = Change::Opened {
-            complete: lost.last().is_none_or(|seen| seen.id <= after),
+            complete: lost.is_none_or(|id| id <= after),
             oldest: visible.first().map_or(0, |seen| seen.id),
             latest: self.last,
             unread,
@@ -275,15 +391,17 @@ impl Run {
             cursor: seen.id,
             change: Change::Notification(seen.clone()),
         });
-        let states = self.model.states.iter().filter(|(owner, _)| *owner == user);
+        let states = self.model.states.iter();
+        let states = states.filter(|(owner, _)| *owner == user || owner.is_empty());
         let states = states.map(|(_, entry)| entry.clone());
+        let states = states.filter(|entry| entry.cursor > through);
         let mut wanted: Vec<Entry> = notifications
             .chain(states)
             .filter(|entry| entry.cursor > after)
             .collect();
         wanted.sort_by_key(|entry| entry.cursor);
         let mut rest = got[1..].to_vec();
-        if !lost.is_empty() {
+        if lost.is_some() {
             // Read-state changes leave with the stretch of the log they stand in.
             rest.retain(|entry| entry.notification().is_some());
             wanted.retain(|entry| entry.notification().is_some());
@@ -304,6 +422,8 @@ impl Run {
 
 async fn run(keeps: usize, rounds: usize) {
     let mut run = Run::start(keeps).await;
+    // A cursor in a log that has nothing yet would be another log's.
+    run.publish().await;
     for _ in 0..rounds {
         for _ in 0..run.random.usize(1..60) {
             run.step().await;

@@ -215,6 +215,7 @@ async fn a_badge_never_drifts() {
         match entry.change {
             Change::Opened { unread, .. } | Change::ReadState { unread, .. } => badge = unread,
             Change::Notification(_) => badge += 1,
+            Change::Deleted { .. } => panic!("nothing is deleted: {entry:?}"),
             Change::Closing(_) => {}
         }
         // Each count said is the one that the entries before it add up to.

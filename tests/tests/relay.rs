@@ -51,12 +51,16 @@ impl Relay {
         }
     }
 
+    /// What it says next, but for what is revoked.
     async fn next(&mut self) -> Said {
-        let next = within("the relay says something", SOON, self.said.message()).await;
-        next.expect("it goes on")
-            .expect("it goes on")
-            .message
-            .expect("a message")
+        loop {
+            let next = within("the relay says something", SOON, self.said.message()).await;
+            let next = next.expect("it goes on").expect("it goes on");
+            match next.message.expect("a message") {
+                Said::Revocations(_) => {}
+                said => return said,
+            }
+        }
     }
 
     async fn entry(&mut self) -> RelayEntry {

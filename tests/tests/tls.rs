@@ -226,7 +226,8 @@ async fn gateway_and_core_know_each_other() {
     }
 
     // Both renew their certificates; the relay stays.
-    let (_, before) = (ca.server("core"), shown(core.grpc()));
+    let before = shown(core.grpc());
+    ca.server("core");
     let renewed = async || (shown(core.grpc()) != before).then_some(());
     eventually("the core shows the new certificate", SOON, renewed).await;
     let id = publish(&good, "y").await;

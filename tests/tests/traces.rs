@@ -152,7 +152,7 @@ async fn what_begins_here_and_what_went_wrong() {
         span.name == in_core && span.kind as i32 == 2
     });
     assert_eq!(of_it.await.trace, listed.trace);
-    let is_refused = |span: &Span| span.attributes.get("error.type").is_some();
+    let is_refused = |span: &Span| span.attributes.contains_key("error.type");
     let refused = collector.wait_for("the refusal", is_refused).await;
     assert_eq!(refused.attributes["error.type"], "scope-missing");
     assert_eq!(refused.attributes["mercurio.request_id"], "my-request");

@@ -36,7 +36,6 @@ pub struct Traces(Option<SdkTracer>);
 
 impl Traces {
     /// What is done for a caller, whose trace it is part of, as its headers say; else of one of its own.
-    #[must_use]
     pub fn serve(&self, headers: &HeaderMap, name: impl FnOnce() -> String) -> Scope {
         let caller = context::read(headers);
         match &self.0 {
@@ -49,7 +48,6 @@ impl Traces {
     }
 
     /// A call to another service. Outside of any trace it is part of none.
-    #[must_use]
     pub fn call(&self, name: impl FnOnce() -> String) -> Scope {
         let here = Context::current();
         if !here.span().span_context().is_valid() {
@@ -63,7 +61,6 @@ impl Traces {
 
     /// What is done with something that came without being asked for, made within the trace of this
     /// `traceparent`. Empty, or none at all: part of none.
-    #[must_use]
     pub fn receive(&self, traceparent: &str, name: &'static str) -> Scope {
         let (Some(tracer), false) = (&self.0, traceparent.is_empty()) else {
             return Scope::default();

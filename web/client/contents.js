@@ -131,6 +131,8 @@ export class Contents {
     this.model = withChange(this.model, change, this.#isWanted)
     if (change.kind !== 'notification') {
       this.countedAt = Date.now()
+      // What went to everyone is gone: whether it was unread here, the server knows.
+      if (change.kind === 'gone' && change.gone.unreadCount === undefined) this.refresh()
       return false
     }
     if (this.model.items === items) return false

@@ -5,6 +5,7 @@
  * @property {import('./view.js').View} change  the state
  * @property {import('./model.js').Notification} notification  one that arrived
  * @property {import('./model.js').Marks} read-state  marks, made here or elsewhere
+ * @property {import('./model.js').Gone} deleted  notifications that are gone
  * @property {{ oldest: number }} loss  retention took what was not seen; the history was loaded anew
  * @property {{ code: string, message: string }} error
  * @property {import('./view.js').Connection} connection

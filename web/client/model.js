@@ -40,7 +40,15 @@
 /**
  * @typedef {{ kind: 'notification', cursor: number, notification: Notification }
  *   | { kind: 'marks', cursor: number, marks: Marks, at: string }
+ *   | { kind: 'gone', cursor: number, gone: Gone }
  *   | { kind: 'count', cursor: number, unreadCount: number }} Change
+ */
+
+/**
+ * @typedef {object} Gone  the data of a `deleted` event
+ * @property {number[]} notificationIDs  some of them may be others'
+ * @property {number} [upTo]  all notifications up to this one
+ * @property {number} [unreadCount]  absent: the history says it
  */
 
 /**
@@ -78,11 +86,12 @@ export function withChange(model, change, isWanted) {
     }
     return next
   }
-  const count = change.kind === 'count' ? change.unreadCount : change.marks.unreadCount
-  if (change.cursor >= model.counted) {
+  const count = said(change)
+  if (count !== undefined && change.cursor >= model.counted) {
     next.unreadCount = count
     next.counted = change.cursor
   }
+  if (change.kind === 'gone') next.items = without(model.items, change.gone)
   if (change.kind === 'marks') next.items = marked(model.items, change.marks, change.at)
   return next
 }
@@ -155,6 +164,26 @@ export function marked(items, marks, at) {
     const { readAt, ...unread } = one
     return isRead ? { ...unread, readAt: at } : unread
   })
+}
+
+/**
+ * The count that a change says.
+ * @param {Exclude<Change, { kind: 'notification' }>} change
+ */
+function said(change) {
+  if (change.kind === 'marks') return change.marks.unreadCount
+  return change.kind === 'gone' ? change.gone.unreadCount : change.unreadCount
+}
+
+/**
+ * The items without those that are gone; the same ones where none of them is.
+ * @param {readonly Notification[]} items
+ * @param {Gone} gone
+ */
+function without(items, { notificationIDs, upTo = 0 }) {
+  const ids = new Set(notificationIDs)
+  const left = items.filter((one) => one.notificationID > upTo && !ids.has(one.notificationID))
+  return left.length === items.length ? items : left
 }
 
 /**

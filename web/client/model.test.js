@@ -224,3 +224,22 @@ function run(seed) {
   const expected = [...server].filter(([id]) => id >= lowest).reverse()
   assert.deepEqual(seen(model), expected, `seed ${seed}`)
 }
+
+test('what is deleted goes, with the count that the server says', () => {
+  /** @type {Model} */
+  const known = { ...nothing, items: [note(9), note(7), note(4)], unreadCount: 3, counted: 9 }
+  /** @param {number} cursor @param {import('./model.js').Gone} gone */
+  const after = (cursor, gone) => withChange(known, { kind: 'gone', cursor, gone }, all)
+  const one = after(10, { notificationIDs: [7, 99], unreadCount: 2 })
+  assert.deepEqual(
+    [seen(one), one.unreadCount, one.counted],
+    [seen({ ...known, items: [note(9), note(4)] }), 2, 10],
+  )
+  const most = after(10, { notificationIDs: [], upTo: 8, unreadCount: 0 })
+  assert.deepEqual([most.items.length, most.unreadCount], [1, 0])
+  // Of everyone's the count is asked for; and one from before the page is known already.
+  const everyones = after(10, { notificationIDs: [4] })
+  assert.deepEqual([everyones.items.length, everyones.unreadCount, everyones.counted], [2, 3, 9])
+  assert.equal(after(8, { notificationIDs: [99], unreadCount: 1 }).unreadCount, 3)
+  assert.equal(after(10, { notificationIDs: [99] }).items, known.items)
+})

@@ -211,6 +211,9 @@ export class Session {
       const at = new Date().toISOString()
       this.#contents.take({ kind: 'marks', cursor, marks: said, at })
       this.#tell('read-state', said)
+    } else if (type === 'deleted') {
+      this.#contents.take({ kind: 'gone', cursor, gone: said })
+      this.#tell('deleted', said)
     } else if (type === 'message') {
       const notification = Object.freeze(said)
       const isNew = this.#contents.take({ kind: 'notification', cursor, notification })

@@ -42,7 +42,7 @@ test('a server that stops has spread the waits itself', () => {
   assert.equal(waits.afterEnd('shutdown'), 1234)
 })
 
-test('a token is new enough to be good when its user\'s were revoked', () => {
+test("a token is new enough to be good when its user's were revoked", () => {
   const waits = new Waits()
   const all = Array.from({ length: 20 }, () => waits.afterEnd('token-revoked'))
   assert.ok(all.every((wait) => wait >= 1000))

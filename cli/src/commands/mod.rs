@@ -3,6 +3,7 @@
 mod backup;
 mod check_config;
 mod client;
+mod delete;
 mod dev;
 mod history;
 mod migrate;
@@ -98,6 +99,10 @@ fn subcommand(command: Command) -> Clap {
             read::arguments(clap),
             "mercurio read --recipient alice 17 18",
         ),
+        Command::Delete => (
+            delete::arguments(clap),
+            "mercurio delete --recipient alice --id 17",
+        ),
         Command::Revoke => (
             revoke::arguments(clap),
             "mercurio revoke --jwt-secret-file key --sub alice --until 8h",
@@ -153,6 +158,7 @@ pub fn run(matches: &ArgMatches) -> Result<(), Failure> {
         Command::Subscribe => client::run(subscribe::run(&settings, matches)),
         Command::History => client::run(history::run(&settings, matches)),
         Command::Read => client::run(read::run(&settings, matches)),
+        Command::Delete => client::run(delete::run(&settings, matches)),
         Command::Revoke => client::run(revoke::run(&settings, matches)),
         Command::Status => client::run(status::run(&settings, matches)),
         Command::Streams => client::run(streams::run(&settings, matches)),

@@ -164,6 +164,11 @@ fn change(message: &SubscribeResponse) -> Value {
             "status": if change.read { "read" } else { "unread" },
             "unreadCount": change.unread_count,
         }}),
+        Some(Change::Deleted(change)) => json!({ "cursor": cursor, "deleted": {
+            "notificationIDs": change.ids,
+            "upTo": (change.up_to > 0).then_some(change.up_to),
+            "unreadCount": change.unread_count,
+        }}),
         None => json!({ "cursor": cursor }),
     }
 }

@@ -22,6 +22,7 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
         "bodiesApart": report.bodies,
         "idempotencyKeys": report.keys,
         "revocations": report.revocations,
+        "deletions": report.deletions,
         "journalEntries": report.journal_entries,
         "bytes": report.bytes,
         "problems": report.problems.len(),

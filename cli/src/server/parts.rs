@@ -13,6 +13,12 @@ fn put<T>(place: &mut T, value: Option<T>) {
     }
 }
 
+/// So many a second; 0: no limit.
+fn rate(settings: &Settings, name: &str) -> Option<u32> {
+    let rate = settings.number(name)?;
+    Some(u32::try_from(rate).unwrap_or(u32::MAX))
+}
+
 pub fn core(settings: &Settings) -> CoreSettings {
     let mut core = CoreSettings::default();
     put(
@@ -50,6 +56,10 @@ pub fn core(settings: &Settings) -> CoreSettings {
         settings.size("streams-per-user"),
     );
     put(&mut limits.streams, settings.size("streams-max"));
+    put(
+        &mut limits.publishes_per_publisher,
+        rate(settings, "publishes-per-publisher"),
+    );
     put(
         &mut limits.revocation_age,
         settings.duration("revocation-max-age"),
@@ -124,6 +134,22 @@ pub fn gateway(
         &mut gateway.streams_per_user,
         settings.size("streams-per-user"),
     );
+    put(
+        &mut gateway.streams_per_address,
+        settings
+            .size("streams-per-address")
+            .map(|most| if most == 0 { usize::MAX } else { most }),
+    );
+    put(
+        &mut gateway.requests_per_address,
+        rate(settings, "requests-per-address"),
+    );
+    put(
+        &mut gateway.requests_per_user,
+        rate(settings, "requests-per-user"),
+    );
+    gateway.trusted_proxies = settings.networks("trusted-proxy");
+    put(&mut gateway.read_timeout, settings.duration("read-timeout"));
     put(&mut gateway.heartbeat, settings.duration("heartbeat"));
     put(&mut gateway.retry, settings.duration("retry"));
     put(&mut gateway.data_max_bytes, settings.size("data-max-bytes"));

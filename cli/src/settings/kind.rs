@@ -1,7 +1,8 @@
 //! The kinds of values settings take: how each is read from text, and what is said where it can't be.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
+use ipnet::IpNet;
 use tonic::codegen::http::{HeaderName, Uri};
 use tracing_subscriber::EnvFilter;
 
@@ -47,6 +48,8 @@ pub enum Kind {
     Name,
     /// `http(s)://HOST[:PORT]`, as a browser writes it.
     Origin,
+    /// An address, or a network as `ADDRESS/BITS`.
+    Network,
     /// The name of a cookie.
     CookieName,
     /// A filter of `tracing_subscriber`.
@@ -109,6 +112,7 @@ impl Kind {
                 "an origin as browsers send it, SCHEME://HOST[:PORT], as in https://app.example.org"
                     .to_owned()
             }
+            Self::Network => "an address or a network, as in 10.0.0.7, 10.0.0.0/8 or fd00::/8".to_owned(),
             Self::CookieName => "a cookie's name: letters, digits and !#$%&'*+-.^_`|~".to_owned(),
             Self::LogFilter => {
                 "error, warn, info, debug, trace or off, or by module as in info,mercurio_core=debug"
@@ -173,6 +177,7 @@ impl Kind {
                 let fits = is_origin(text, &["http", "https"]) && !text.ends_with('/');
                 fits.then(|| Value::Text(text.to_ascii_lowercase()))
             }
+            Self::Network => network(text).map(|_| Value::Text(text.to_owned())),
             // A cookie's name is a token, as a header's is.
             Self::CookieName => {
                 let fits = HeaderName::from_bytes(text.as_bytes()).is_ok();
@@ -184,6 +189,13 @@ impl Kind {
             }
         }
     }
+}
+
+/// The network that is meant.
+#[must_use]
+pub fn network(text: &str) -> Option<IpNet> {
+    let whole = text.parse::<IpAddr>().map(IpNet::from);
+    whole.or_else(|_| text.parse()).ok()
 }
 
 fn is_address(text: &str) -> bool {
@@ -280,6 +292,8 @@ mod tests {
             (Kind::Name, "mercurio-2_a"),
             (Kind::Origin, "https://app.example.org"),
             (Kind::Origin, "http://localhost:3000"),
+            (Kind::Network, "10.0.0.7"),
+            (Kind::Network, "2001:db8::/32"),
             (Kind::CookieName, "__Host-session"),
             (Kind::LogFilter, "info,mercurio_core=debug"),
         ] {
@@ -330,6 +344,8 @@ mod tests {
             (Kind::Origin, "https://app.example.org/"),
             (Kind::Origin, "app.example.org"),
             (Kind::Origin, "*"),
+            (Kind::Network, "10.0.0.0/33"),
+            (Kind::Network, "proxy.internal"),
             (Kind::CookieName, "a b"),
             (Kind::LogFilter, "verbose=loud"),
             (Kind::LogFilter, ""),

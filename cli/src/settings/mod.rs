@@ -14,6 +14,7 @@ mod tests;
 use std::{collections::HashMap, path::Path, time::Duration};
 
 use clap::{Arg, ArgAction, ArgMatches, Command as ClapCommand};
+use ipnet::IpNet;
 
 pub use effective::Effective;
 pub use problem::{Problem, Problems};
@@ -98,6 +99,16 @@ impl Settings {
             _ => None,
         });
         texts.collect()
+    }
+
+    /// Every network of a setting.
+    pub fn networks(&self, name: &str) -> Vec<IpNet> {
+        // The table has checked them.
+        let texts = self.texts(name);
+        texts
+            .iter()
+            .filter_map(|text| kind::network(text))
+            .collect()
     }
 
     /// Every path of a setting.

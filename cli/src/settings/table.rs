@@ -30,6 +30,8 @@ pub enum Command {
     Streams,
     /// Makes a shared log of a data directory.
     Migrate,
+    /// Deletes notifications.
+    Delete,
     /// Revokes tokens.
     Revoke,
     /// Copies all that a core has.
@@ -41,15 +43,15 @@ pub enum Command {
 }
 
 use Command::{
-    Backup, Core, Dev, Gateway, History, Migrate, Publish, Read, Restore, Revoke, Serve, Status,
-    Streams, Subscribe, Token, Verify,
+    Backup, Core, Delete, Dev, Gateway, History, Migrate, Publish, Read, Restore, Revoke, Serve,
+    Status, Streams, Subscribe, Token, Verify,
 };
 
 impl Command {
     /// All, in the order in which help shows them.
     pub const ALL: &'static [Self] = &[
-        Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read, Revoke, Status,
-        Streams, Backup, Restore, Verify, Migrate,
+        Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read, Delete, Revoke,
+        Status, Streams, Backup, Restore, Verify, Migrate,
     ];
 
     /// As it is typed.
@@ -68,6 +70,7 @@ impl Command {
             Status => "status",
             Streams => "streams",
             Migrate => "migrate",
+            Delete => "delete",
             Revoke => "revoke",
             Backup => "backup",
             Restore => "restore",
@@ -93,18 +96,18 @@ const CORES: &[Command] = &[Serve, Core, Dev];
 const LOGS: &[Command] = &[Serve, Core, Dev, Migrate];
 const GATEWAYS: &[Command] = &[Serve, Gateway, Dev];
 const CLIENTS: &[Command] = &[
-    Publish, Subscribe, History, Read, Revoke, Status, Streams, Backup,
+    Publish, Subscribe, History, Read, Delete, Revoke, Status, Streams, Backup,
 ];
 const CALLERS: &[Command] = &[
-    Gateway, Publish, Subscribe, History, Read, Revoke, Status, Streams, Backup,
+    Gateway, Publish, Subscribe, History, Read, Delete, Revoke, Status, Streams, Backup,
 ];
 const SIGNERS: &[Command] = &[
-    Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read, Revoke, Status, Streams,
-    Backup,
+    Serve, Core, Gateway, Dev, Token, Publish, Subscribe, History, Read, Delete, Revoke, Status,
+    Streams, Backup,
 ];
 const DATA: &[Command] = &[
-    Serve, Core, Dev, Token, Publish, Subscribe, History, Read, Revoke, Status, Streams, Backup,
-    Restore, Verify, Migrate,
+    Serve, Core, Dev, Token, Publish, Subscribe, History, Read, Delete, Revoke, Status, Streams,
+    Backup, Restore, Verify, Migrate,
 ];
 
 /// One setting.
@@ -357,6 +360,24 @@ static ROWS: &[Setting] = &[
     Setting::new("streams-max", "N", Kind::number(1, 10_000_000), "Streams open at once")
         .of(LIMITS, SERVERS)
         .default("100000"),
+    Setting::new("streams-per-address", "N", Kind::number(0, 10_000_000), "Browser streams open from one address (IPv6: from a /64), and with 1,024 more its connections; 0: no limit")
+        .of(LIMITS, GATEWAYS)
+        .default("10000"),
+    Setting::new("requests-per-address", "N", Kind::number(0, 1_000_000), "HTTP requests a second from one address (IPv6: from a /64), and ten times as many at once; 0: no limit")
+        .of(LIMITS, GATEWAYS)
+        .default("1000"),
+    Setting::new("requests-per-user", "N", Kind::number(0, 1_000_000), "HTTP requests a second by one user, publishing aside, and ten times as many at once; 0: no limit")
+        .of(LIMITS, GATEWAYS)
+        .default("100"),
+    Setting::new("publishes-per-publisher", "N", Kind::number(0, 10_000_000), "Publishes a second by one publisher, over gRPC and HTTP, and ten times as many at once; one that names several hundred recipients counts as so many; 0: no limit")
+        .of(LIMITS, CORES)
+        .default("5000"),
+    Setting::new("trusted-proxy", "NETWORK", Kind::Network, "A proxy in front of the gateway, as an address or a network as in 10.0.0.0/8, whose X-Forwarded-For or Forwarded says from which address a request comes")
+        .of(LIMITS, GATEWAYS)
+        .repeatable(),
+    Setting::new("read-timeout", "TIME", Kind::duration("100ms", "5m"), "How long an HTTP client may take to send a request's head, or its body, or to take what it is sent; over HTTP/2 three times as long for a head")
+        .of(LIMITS, GATEWAYS)
+        .default("10s"),
     Setting::new("writer-queue", "N", Kind::number(1, 1_000_000), "Requests that may wait for the writer")
         .of(LIMITS, CORES)
         .default("8192"),

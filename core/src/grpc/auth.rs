@@ -1,82 +1,102 @@
-//! Who calls, and what they may. Every call verifies its own token.
+//! Who calls, and what they may. Every call's token is verified before the call is looked into
+//! (`admission.rs`); from then on who calls stands in the request.
 
-use mercurio_auth::{Identity, SCOPE_ADMIN, SCOPE_ANY, SCOPE_PUBLISH, TokenError};
-use tonic::{Request, metadata::MetadataMap};
+use http::{Extensions, HeaderMap};
+use mercurio_auth::{Identity, SCOPE_ADMIN, SCOPE_ANY, SCOPE_PUBLISH, TokenError, is_user};
+use mercurio_proto::PUBLISHER_METADATA;
+use tonic::Request;
 
 use crate::entry::RecipientId;
 
 use super::{Context, access::Call, incoming::Peer, status::Refusal};
 
-/// What a call says of who calls.
-pub(super) struct Caller<'a> {
-    metadata: &'a MetadataMap,
-    /// In the certificate of the connection.
-    names: &'a [String],
-    call: Option<&'a Call>,
+/// Recipients that cost as much as one publish.
+const RECIPIENTS_OF_ONE: usize = 100;
+
+/// Who calls.
+pub(super) fn caller<T>(request: &Request<T>) -> Result<&Identity, Refusal> {
+    let admitted = request.extensions().get();
+    admitted.ok_or(Refusal::Token(TokenError::Missing))
 }
 
-impl<'a> Caller<'a> {
-    pub fn of<T>(request: &'a Request<T>) -> Self {
-        let extensions = request.extensions();
-        Self {
-            metadata: request.metadata(),
-            names: extensions
-                .get::<Peer>()
-                .map_or(&[], |peer| peer.names.all()),
-            call: extensions.get::<Call>(),
-        }
-    }
+/// Who calls, if they may publish.
+pub(super) fn publisher<T>(request: &Request<T>) -> Result<&Identity, Refusal> {
+    let identity = caller(request)?;
+    identity
+        .may_publish()
+        .then_some(identity)
+        .ok_or(Refusal::ScopeMissing(SCOPE_PUBLISH))
+}
+
+/// Who calls, if they may act for any recipient.
+pub(super) fn service<T>(request: &Request<T>) -> Result<&Identity, Refusal> {
+    as_service(caller(request)?)
+}
+
+/// Who calls, if they may copy everything that is stored.
+pub(super) fn administrator<T>(request: &Request<T>) -> Result<&Identity, Refusal> {
+    let identity = caller(request)?;
+    identity
+        .may_administer()
+        .then_some(identity)
+        .ok_or(Refusal::ScopeMissing(SCOPE_ADMIN))
+}
+
+/// Whose publish it is: the caller's; or theirs whom a gateway, which may act for anyone, passes it
+/// on for.
+pub(super) fn published_by<T>(request: &Request<T>, identity: &Identity) -> String {
+    let named = request.metadata().get_bin(PUBLISHER_METADATA);
+    named
+        .filter(|_| identity.may_act_for(""))
+        .and_then(|named| String::from_utf8(named.to_bytes().ok()?.into()).ok())
+        .filter(|named| is_user(named))
+        .unwrap_or_else(|| identity.user.clone())
 }
 
 impl Context {
     /// Who calls, by their token; or where there is none, by their certificate.
-    pub(super) async fn identify(&self, caller: Caller<'_>) -> Result<Identity, Refusal> {
-        let identity = match bearer(caller.metadata) {
+    pub(super) async fn identify(
+        &self,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> Result<Identity, Refusal> {
+        let identity = match bearer(headers) {
             Ok(token) => self.verifier.verify_newest(token).await,
-            Err(TokenError::Missing) => self
-                .clients
-                .identity(caller.names)
-                .ok_or(TokenError::Missing),
+            Err(TokenError::Missing) => {
+                let names = extensions
+                    .get::<Peer>()
+                    .map_or(&[][..], |peer| peer.names.all());
+                self.clients.identity(names).ok_or(TokenError::Missing)
+            }
             Err(error) => Err(error),
         };
         let identity = identity.map_err(Refusal::Token)?;
-        if let Some(call) = caller.call {
+        if let Some(call) = extensions.get::<Call>() {
             call.is_by(&identity.user);
         }
         Ok(identity)
     }
 
-    /// Who calls, if they may publish.
-    pub(super) async fn publisher(&self, caller: Caller<'_>) -> Result<Identity, Refusal> {
-        let identity = self.identify(caller).await?;
-        identity
-            .may_publish()
-            .then_some(identity)
-            .ok_or(Refusal::ScopeMissing(SCOPE_PUBLISH))
-    }
-
-    /// Who calls, if they may act for any recipient.
-    pub(super) async fn service(&self, caller: Caller<'_>) -> Result<Identity, Refusal> {
-        as_service(self.identify(caller).await?)
-    }
-
-    /// Who calls, if they may copy everything that is stored.
-    pub(super) async fn administrator(&self, caller: Caller<'_>) -> Result<Identity, Refusal> {
-        let identity = self.identify(caller).await?;
-        identity
-            .may_administer()
-            .then_some(identity)
-            .ok_or(Refusal::ScopeMissing(SCOPE_ADMIN))
+    /// Counts a publish to so many for its publisher.
+    pub(super) fn charge(&self, publisher: String, recipients: usize) -> Result<(), Refusal> {
+        let count = u32::try_from(recipients.div_ceil(RECIPIENTS_OF_ONE)).unwrap_or(u32::MAX);
+        let taken = self.publishers.take_many(&publisher, count);
+        taken.map_err(|wait| Refusal::RateLimited {
+            publisher,
+            limit: self.limits.publishes_per_publisher,
+            wait,
+        })
     }
 
     /// Whose token this is, if they may act for any recipient.
     pub(super) async fn service_token(&self, token: &str) -> Result<Identity, Refusal> {
         let verified = self.verifier.verify_newest(token).await;
-        as_service(verified.map_err(Refusal::Token)?)
+        let identity = verified.map_err(Refusal::Token)?;
+        as_service(&identity).cloned()
     }
 }
 
-fn as_service(identity: Identity) -> Result<Identity, Refusal> {
+fn as_service(identity: &Identity) -> Result<&Identity, Refusal> {
     // Nobody's id is empty: only the scope can allow it.
     identity
         .may_act_for("")
@@ -93,8 +113,8 @@ pub(super) fn check_feed(identity: &Identity, recipient: &RecipientId) -> Result
     }
 }
 
-fn bearer(metadata: &MetadataMap) -> Result<&str, TokenError> {
-    let mut values = metadata.get_all("authorization").iter();
+fn bearer(headers: &HeaderMap) -> Result<&str, TokenError> {
+    let mut values = headers.get_all("authorization").iter();
     let value = values.next().ok_or(TokenError::Missing)?;
     if values.next().is_some() {
         // Which of the two another hop would have looked at is anybody's guess.
@@ -116,16 +136,16 @@ mod tests {
     #[test]
     fn the_token_stands_behind_the_scheme() {
         let bearer_of = |value: &str| {
-            let mut metadata = MetadataMap::new();
-            metadata.insert("authorization", value.parse().unwrap());
-            bearer(&metadata).map(str::to_owned)
+            let mut headers = HeaderMap::new();
+            headers.insert("authorization", value.parse().unwrap());
+            bearer(&headers).map(str::to_owned)
         };
         assert_eq!(bearer_of("Bearer a.b.c").as_deref(), Ok("a.b.c"));
         assert_eq!(bearer_of("bearer  a.b.c ").as_deref(), Ok("a.b.c"));
         assert_eq!(bearer_of("a.b.c"), Err(TokenError::Missing));
         assert_eq!(bearer_of("Basic a.b.c"), Err(TokenError::Missing));
-        assert_eq!(bearer(&MetadataMap::new()), Err(TokenError::Missing));
-        let mut two = MetadataMap::new();
+        assert_eq!(bearer(&HeaderMap::new()), Err(TokenError::Missing));
+        let mut two = HeaderMap::new();
         two.append("authorization", "Bearer a".parse().unwrap());
         two.append("authorization", "Bearer b".parse().unwrap());
         assert_eq!(bearer(&two), Err(TokenError::Malformed));

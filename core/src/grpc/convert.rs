@@ -7,7 +7,10 @@ use mercurio_proto::v1 as pb;
 use prost_types::Timestamp;
 
 use crate::{
-    entry::{Change, FeedChange, Millis, Notification, Published, ReadStateChange, Sequence},
+    entry::{
+        Change, DeletedChange, FeedChange, Millis, Notification, Published, ReadStateChange,
+        Sequence,
+    },
     hub::{Live, RelayEvent},
     store::Opening,
 };
@@ -36,6 +39,7 @@ pub(super) fn feed_change(
     let change = match change {
         FeedChange::Notification(found) => Out::Notification(notification(recipient, found)),
         FeedChange::ReadState(change) => Out::ReadState(read_state(change)),
+        FeedChange::Deleted(change) => Out::Deleted(deleted(change)),
     };
     pb::SubscribeResponse {
         cursor,
@@ -56,6 +60,7 @@ pub(super) fn live(recipient: &str, live: &Live) -> pb::SubscribeResponse {
             recipient, *cursor, published, *broadcast,
         ))),
         Change::ReadState(change) => Some(Out::ReadState(read_state(change))),
+        Change::Deleted(change) => Some(Out::Deleted(deleted(change))),
         // In nobody's feed.
         Change::Revoked(_) => None,
     };
@@ -109,6 +114,7 @@ pub(super) fn relay_event(event: RelayEvent, traceparent: Option<Box<str>>) -> p
                 Change::ReadState(change) => {
                     Some(pb::relay_entry::Change::ReadState(read_state(&change)))
                 }
+                Change::Deleted(change) => Some(pb::relay_entry::Change::Deleted(deleted(&change))),
                 // In nobody's feed: it is told by itself.
                 Change::Revoked(_) => None,
             };
@@ -186,6 +192,15 @@ fn as_published(
         read_at: None,
         expires_at: published.expires_at.map(timestamp),
         broadcast,
+    }
+}
+
+fn deleted(change: &DeletedChange) -> pb::Deleted {
+    pb::Deleted {
+        ids: change.ids.clone(),
+        up_to: change.up_to,
+        unread_count: change.unread_count,
+        at: Some(timestamp(change.at)),
     }
 }
 

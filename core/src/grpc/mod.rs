@@ -11,7 +11,7 @@
 //! | `gateways` | the gateways whose relays are open, and questions to them |
 //! | `snapshots` | copies of what is stored, for backups and for other cores |
 //! | `admin` | what those who run the service ask |
-//! | `auth` | who calls, and what they may |
+//! | `admission`, `auth` | who is let in; who calls, and what they may |
 //! | `access` | the access log |
 //! | `validate`, `page_token` | from proto; all that is wrong is said at once |
 //! | `convert` | to proto |
@@ -19,6 +19,7 @@
 
 mod access;
 mod admin;
+mod admission;
 mod auth;
 mod convert;
 mod ending;
@@ -43,6 +44,7 @@ use std::{
 };
 
 use mercurio_auth::{ClientScopes, Verifier};
+use mercurio_net::Rates;
 use mercurio_trace::Traces;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -55,7 +57,7 @@ use crate::{
     metrics::Metrics,
     settings::{Limits, Transport},
     store::{Store, StoreError},
-    writer::Writer,
+    writer::{WriteError, Writer},
 };
 
 pub(crate) use admin::About;
@@ -80,20 +82,44 @@ pub(crate) struct Context {
     pub verifier: Arc<Verifier>,
     pub clients: ClientScopes,
     pub streams: Streams,
+    pub publishers: Rates<String>,
     pub gateways: Gateways,
     pub about: About,
     pub reads: Arc<Semaphore>,
     pub snapshots: Held,
     pub traces: Traces,
     pub shutdown: CancellationToken,
+    /// How long after it connections may take to end, before they are cut.
+    pub patience: Duration,
     /// When an overload was last logged.
     pub warned: Mutex<Option<Instant>>,
+}
+
+/// Waits until `patience` has passed since the shutdown began.
+async fn past(shutdown: &CancellationToken, patience: Duration) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(patience).await;
 }
 
 /// How often an overload is logged.
 const WARN_EVERY: Duration = Duration::from_secs(1);
 
 impl Context {
+    /// Waits for a write, at the end of the service for half of what is left at most: who asked is told
+    /// so before the connection is cut.
+    async fn written<T>(
+        &self,
+        write: impl Future<Output = Result<T, WriteError>>,
+    ) -> Result<T, Refusal> {
+        let began = Instant::now();
+        tokio::select! {
+            written = write => Ok(written?),
+            () = past(&self.shutdown, self.patience / 2) => Err(Refusal::Write(WriteError::LogAway {
+                waited: began.elapsed(),
+            })),
+        }
+    }
+
     /// Reads the store where blocking is allowed, a bounded number of reads at a time.
     async fn read<T: Send + 'static>(
         &self,

@@ -10,7 +10,7 @@ use crate::{clock, entry::RecipientId, store::HistoryPage};
 
 use super::{
     Context,
-    auth::{Caller, check_feed},
+    auth::{self, check_feed},
     convert, page_token,
     status::Refusal,
     subscribe, validate,
@@ -83,10 +83,12 @@ impl Context {
         &self,
         request: Request<pb::PublishRequest>,
     ) -> Result<pb::PublishResponse, Refusal> {
-        self.publisher(Caller::of(&request)).await?;
+        let by = auth::published_by(&request, auth::publisher(&request)?);
+        // Before it is looked at: that is work too.
+        self.charge(by, recipients(request.get_ref()))?;
         let draft = validate::publish(request.into_inner(), &self.limits)?;
         let began = Instant::now();
-        let outcome = self.writer.publish(draft).await;
+        let outcome = self.written(self.writer.publish(draft)).await;
         let took = began.elapsed().as_secs_f64();
         self.metrics.publish_seconds.observe(took);
         let outcome = outcome?;
@@ -104,9 +106,9 @@ impl Context {
         &self,
         request: Request<pb::ListHistoryRequest>,
     ) -> Result<pb::ListHistoryResponse, Refusal> {
-        let identity = self.identify(Caller::of(&request)).await?;
+        let identity = auth::caller(&request)?;
         let (recipient, query) = validate::list_history(request.get_ref(), &self.limits)?;
-        check_feed(&identity, &recipient)?;
+        check_feed(identity, &recipient)?;
         let of = recipient.clone();
         let page = self
             .read(move |store| store.history(&of, &query, clock::now()))
@@ -118,9 +120,9 @@ impl Context {
         &self,
         request: Request<pb::GetNotificationRequest>,
     ) -> Result<pb::GetNotificationResponse, Refusal> {
-        let identity = self.identify(Caller::of(&request)).await?;
+        let identity = auth::caller(&request)?;
         let (recipient, id) = validate::get_notification(request.get_ref())?;
-        check_feed(&identity, &recipient)?;
+        check_feed(identity, &recipient)?;
         let of = recipient.clone();
         let found = self
             .read(move |store| store.get(&of, id, clock::now()))
@@ -134,16 +136,25 @@ impl Context {
         &self,
         request: Request<pb::SetReadStateRequest>,
     ) -> Result<pb::SetReadStateResponse, Refusal> {
-        let identity = self.identify(Caller::of(&request)).await?;
+        let identity = auth::caller(&request)?.clone();
         let (recipient, target, read) =
             validate::set_read_state(request.into_inner(), &self.limits)?;
         check_feed(&identity, &recipient)?;
-        let outcome = self.writer.set_read_state(recipient, target, read).await?;
+        let marking = self.writer.set_read_state(recipient, target, read);
+        let outcome = self.written(marking).await?;
         Ok(pb::SetReadStateResponse {
             cursor: outcome.cursor,
             changed: outcome.changed,
             unread_count: outcome.unread_count,
         })
+    }
+}
+
+/// How many are named.
+fn recipients(request: &pb::PublishRequest) -> usize {
+    match &request.audience {
+        Some(pb::publish_request::Audience::Recipients(recipients)) => recipients.ids.len(),
+        _ => 1,
     }
 }
 

@@ -18,8 +18,8 @@ use crate::{
 };
 
 use super::{
-    Context, access::Call, auth::Caller, convert, ending::Ending, gateways::Questions,
-    incoming::Peer, status::Refusal, streams::OpenRelay, validate,
+    Context, access::Call, auth, convert, ending::Ending, gateways::Questions, incoming::Peer,
+    status::Refusal, streams::OpenRelay, validate,
 };
 
 /// Joins that may wait for their answer; no more is read from the gateway meanwhile.
@@ -55,7 +55,7 @@ async fn open(
     context: &Arc<Context>,
     request: Request<Streaming<pb::RelayRequest>>,
 ) -> Result<BoxStream<'static, Result<pb::RelayResponse, Status>>, Refusal> {
-    let identity = context.service(Caller::of(&request)).await?;
+    let identity = auth::service(&request)?.clone();
     let hub = context.hub.relay();
     let peer = request.extensions().get::<Peer>();
     let remote = peer.and_then(|peer| peer.address);

@@ -1,6 +1,6 @@
 //! The gRPC server on a bound listener, from the first connection to the last.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use mercurio_proto::{
     FILE_DESCRIPTOR_SET,
@@ -30,9 +30,11 @@ use super::{
     Context,
     access::AccessLayer,
     admin::Admin,
+    admission::Admits,
     ends::Ends,
     incoming::{self, Door},
     notifications::Notifications,
+    past,
     relay::Relays,
     snapshots::Snapshots,
 };
@@ -44,6 +46,9 @@ const REQUEST_ID_MAX: usize = 128;
 
 /// Bytes of a call's metadata: a token that is too large is refused as such, not as a broken call.
 const HEAD_MAX: u32 = 32 << 10;
+
+/// Calls that were taken back before they were looked at: more, and the connection is ended.
+const RESETS: usize = 20;
 
 /// Why serving ended, or did not begin.
 #[derive(Debug, Error)]
@@ -57,12 +62,8 @@ pub enum ServeError {
 }
 
 /// Serves until `context.shutdown` is cancelled and every connection has ended. Those that don't
-/// end within `patience` after that are cut.
-pub(crate) async fn serve(
-    context: Arc<Context>,
-    door: Door,
-    patience: Duration,
-) -> Result<(), ServeError> {
+/// end within `context.patience` after that are cut.
+pub(crate) async fn serve(context: Arc<Context>, door: Door) -> Result<(), ServeError> {
     let (cut, others_end) = (CancellationToken::new(), CancellationToken::new());
     let (health, router) = router(&context, &others_end).await?;
     let following = tokio::spawn(follow(health.clone(), context.log.clone()));
@@ -72,7 +73,7 @@ pub(crate) async fn serve(
         context.metrics.clone(),
         cut.clone(),
     );
-    let shutdown = context.shutdown.clone();
+    let (shutdown, patience) = (context.shutdown.clone(), context.patience);
     let asked_to_end = {
         let shutdown = shutdown.clone();
         async move {
@@ -111,12 +112,6 @@ async fn follow(health: HealthReporter, log: LogStatus) {
     }
 }
 
-/// Waits until `patience` has passed since the shutdown began.
-async fn past(shutdown: &CancellationToken, patience: Duration) {
-    shutdown.cancelled().await;
-    tokio::time::sleep(patience).await;
-}
-
 type MapResponse = fn(http::Response<Body>) -> http::Response<Body>;
 type Layers =
     Stack<ServeTraced, Stack<MapResponseLayer<MapResponse>, Stack<AccessLayer, Identity>>>;
@@ -151,13 +146,14 @@ async fn router(
         .layer(ServeTraced::new(context.traces.clone(), OURS))
         .timeout(transport.call_timeout)
         .http2_max_header_list_size(HEAD_MAX)
+        .http2_max_pending_accept_reset_streams(Some(RESETS))
         .max_concurrent_streams(transport.calls_per_connection)
         .http2_keepalive_interval(Some(transport.keepalive_interval))
         .http2_keepalive_timeout(Some(transport.keepalive_timeout))
-        .add_service(notifications)
-        .add_service(relays)
-        .add_service(snapshots)
-        .add_service(admin)
+        .add_service(Admits::new(notifications, context))
+        .add_service(Admits::new(relays, context))
+        .add_service(Admits::new(snapshots, context))
+        .add_service(Admits::new(admin, context))
         .add_service(Ends::new(health_service, others_end))
         .add_service(Ends::new(reflection().build_v1()?, others_end))
         .add_service(Ends::new(reflection().build_v1alpha()?, others_end));

@@ -22,7 +22,7 @@ use tracing::{Instrument, Span};
 
 use crate::store::{Snapshot, StoreError};
 
-use super::{Context, auth::Caller, ending::Ending, status::Refusal, validate::Violations};
+use super::{Context, auth, ending::Ending, status::Refusal, validate::Violations};
 
 /// Bytes of one message.
 const CHUNK: usize = 256 << 10;
@@ -122,7 +122,7 @@ impl SnapshotService for Snapshots {
         &self,
         request: Request<pb::BeginSnapshotRequest>,
     ) -> Result<Response<Begun>, Status> {
-        let begun = begin(&self.0, Caller::of(&request)).await;
+        let begun = begin(&self.0, &request).await;
         begun
             .map(Response::new)
             .map_err(|refusal| self.0.refuse(refusal))
@@ -142,15 +142,17 @@ impl SnapshotService for Snapshots {
         &self,
         request: Request<pb::EndSnapshotRequest>,
     ) -> Result<Response<pb::EndSnapshotResponse>, Status> {
-        let allowed = self.0.administrator(Caller::of(&request)).await;
-        allowed.map_err(|refusal| self.0.refuse(refusal))?;
+        auth::administrator(&request).map_err(|refusal| self.0.refuse(refusal))?;
         self.0.snapshots.remove(&request.get_ref().snapshot_id);
         Ok(Response::new(pb::EndSnapshotResponse {}))
     }
 }
 
-async fn begin(context: &Arc<Context>, caller: Caller<'_>) -> Result<Begun, Refusal> {
-    let identity = context.administrator(caller).await?;
+async fn begin(
+    context: &Arc<Context>,
+    request: &Request<pb::BeginSnapshotRequest>,
+) -> Result<Begun, Refusal> {
+    let identity = auth::administrator(request)?.clone();
     let place = context
         .snapshots
         .take(&context.snapshots.places, "snapshots")?;
@@ -202,7 +204,7 @@ async fn read(
     context: &Arc<Context>,
     request: &Request<pb::ReadSnapshotRequest>,
 ) -> Result<Chunks, Refusal> {
-    let identity = context.administrator(Caller::of(request)).await?;
+    let identity = auth::administrator(request)?.clone();
     let asked = request.get_ref();
     let open = context.snapshots.find(&asked.snapshot_id)?;
     let turn = context

@@ -35,6 +35,15 @@ pub(super) enum Refusal {
     NoSnapshot,
     #[error("{limit} {what} are open already, and no more are allowed")]
     TooManyStreams { what: &'static str, limit: usize },
+    #[error(
+        "{publisher:?} publishes more than {limit} a second: try again in {:.1} s",
+        wait.as_secs_f64()
+    )]
+    RateLimited {
+        publisher: String,
+        limit: u32,
+        wait: Duration,
+    },
     #[error("{reads} reads of the store are under way already; try again")]
     ReadsBusy { reads: usize },
     #[error(
@@ -66,6 +75,7 @@ impl Refusal {
             Self::NotFound => "NOT_FOUND",
             Self::NoSnapshot => "SNAPSHOT_NOT_FOUND",
             Self::TooManyStreams { .. } => "TOO_MANY_STREAMS",
+            Self::RateLimited { .. } => "RATE_LIMITED",
             Self::ReadsBusy { .. } | Self::Write(WriteError::Busy { .. }) => "STORE_BUSY",
             Self::Write(WriteError::DiskFull { .. }) => "STORE_FULL",
             Self::Write(WriteError::Failed(_)) | Self::Store(_) => "STORE_FAILED",
@@ -86,6 +96,7 @@ impl Refusal {
             Self::NotYourFeed | Self::ScopeMissing(_) => Code::PermissionDenied,
             Self::NotFound | Self::NoSnapshot => Code::NotFound,
             Self::TooManyStreams { .. }
+            | Self::RateLimited { .. }
             | Self::Write(WriteError::DiskFull { .. } | WriteError::TooManyRevocations { .. }) => {
                 Code::ResourceExhausted
             }
@@ -113,6 +124,7 @@ impl Refusal {
                 Some(Duration::from_secs(1))
             }
             Self::TooManyStreams { .. } => Some(Duration::from_secs(5)),
+            Self::RateLimited { wait, .. } => Some(*wait),
             Self::Write(WriteError::DiskFull { .. }) => Some(Duration::from_secs(10)),
             _ => None,
         }
@@ -184,6 +196,7 @@ fn metadata(refusal: &Refusal) -> HashMap<String, String> {
         | Refusal::Write(WriteError::TooManyRevocations { limit }) => {
             of("limit", limit.to_string())
         }
+        Refusal::RateLimited { limit, .. } => of("limit", limit.to_string()),
         _ => HashMap::new(),
     }
 }
@@ -274,6 +287,16 @@ mod tests {
                 },
                 Code::ResourceExhausted,
                 "TOO_MANY_STREAMS",
+                true,
+            ),
+            (
+                Refusal::RateLimited {
+                    publisher: "billing".into(),
+                    limit: 5,
+                    wait: Duration::from_millis(200),
+                },
+                Code::ResourceExhausted,
+                "RATE_LIMITED",
                 true,
             ),
             (

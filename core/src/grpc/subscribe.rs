@@ -23,7 +23,7 @@ use crate::{
 use super::{
     Context,
     access::Call,
-    auth::{Caller, check_feed},
+    auth::{self, check_feed},
     convert,
     ending::Ending,
     status::Refusal,
@@ -43,7 +43,7 @@ pub(super) async fn open(
     context: &Arc<Context>,
     request: Request<pb::SubscribeRequest>,
 ) -> Result<Messages, Refusal> {
-    let identity = context.identify(Caller::of(&request)).await?;
+    let identity = auth::caller(&request)?.clone();
     let call = Call::of(&request);
     let query = validate::subscribe(request.into_inner(), &context.limits)?;
     check_feed(&identity, &query.recipient)?;
@@ -248,7 +248,7 @@ impl Feed {
         self.cursor = sequence;
         let is_wanted = match &change {
             FeedChange::Notification(found) => self.wants(&found.published, clock::now()),
-            FeedChange::ReadState(_) => true,
+            FeedChange::ReadState(_) | FeedChange::Deleted(_) => true,
         };
         let recipient = self.query.recipient.as_str();
         is_wanted.then(|| convert::feed_change(recipient, sequence, &change))
@@ -263,7 +263,7 @@ impl Feed {
                 self.cursor = live.sequence;
                 let is_wanted = match &live.change {
                     Change::Published(published) => self.wants(published, clock::now()),
-                    Change::ReadState(_) => true,
+                    Change::ReadState(_) | Change::Deleted(_) => true,
                     Change::Revoked(_) => false,
                 };
                 is_wanted.then(|| self.as_live(&live))

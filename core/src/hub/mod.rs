@@ -85,7 +85,8 @@ impl Hub {
         let mut readers = self.readers.lock();
         for applied in batch {
             debug_assert!(
-                applied.sequence > readers.last,
+                // A deletion from several views is one entry, told to each for itself.
+                applied.sequence >= readers.last,
                 "entries come in sequence order"
             );
             readers.last = applied.sequence;
@@ -192,6 +193,7 @@ fn weight(change: &Change) -> usize {
         + match change {
             Change::Published(published) => published.data.len() + published.topic.len(),
             Change::ReadState(change) => change.ids.len() * 8,
+            Change::Deleted(change) => change.ids.len() * 8,
             // It is reckoned as the largest name.
             Change::Revoked(_) => 256,
         }

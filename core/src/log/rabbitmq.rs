@@ -38,6 +38,9 @@ const LOOKED_AT: u16 = 32;
 /// How long the first message of a queue may take to come; an empty one has none.
 const FIRST: Duration = Duration::from_secs(2);
 
+/// How long it may take where there is one.
+const FIRST_OF_SOME: Duration = Duration::from_secs(4);
+
 /// A last chunk that has been read this long ago is read whole.
 const QUIET: Duration = Duration::from_millis(250);
 
@@ -46,10 +49,8 @@ const MAX_PAYLOAD: usize = 16 << 20;
 
 struct RabbitMq {
     /// Closed when it is dropped.
-    _connection: Connection,
+    connection: Connection,
     channel: Channel,
-    /// For looking: an error closes a channel, and there are consumers to cancel.
-    looks: Channel,
     queue: ShortString,
     origin: Origin,
 }
@@ -82,10 +83,10 @@ pub(super) async fn connect(
     };
     say_nothing(&channel, &queue, &origin).await?;
     check_clock(&looks, &queue, clock::now()).await?;
+    done_looking(looks).await?;
     Ok(Box::new(RabbitMq {
-        _connection: connection,
+        connection,
         channel,
-        looks,
         queue,
         origin,
     }))
@@ -104,9 +105,9 @@ async fn say_nothing(
 /// Refuses a clock that is ahead of the servers': a message was just appended, so the queue has
 /// something from a moment ago on.
 async fn check_clock(channel: &Channel, queue: &ShortString, now: Millis) -> Result<(), LogError> {
-    let there = first(channel, queue, "end", offset_text("last")).await?;
+    let there = first(channel, queue, "end", offset_text("last"), FIRST_OF_SOME).await?;
     let since = (now / 1000).saturating_sub(CLOCK_AHEAD.as_secs());
-    let newer = first(channel, queue, "clock", AMQPValue::Timestamp(since)).await?;
+    let newer = first(channel, queue, "clock", AMQPValue::Timestamp(since), FIRST).await?;
     // Where there is nothing so new, what comes is what is appended from now on.
     match (newer, there) {
         (Some(newer), Some(there)) if position(&newer)? <= position(&there)? => Ok(()),
@@ -201,7 +202,7 @@ const PRECONDITION_FAILED: u16 = 406;
 
 /// Which log the queue's first message is of. `None`: it has none.
 async fn identity(channel: &Channel, queue: &ShortString) -> Result<Option<Origin>, LogError> {
-    let Some(first) = first(channel, queue, "identity", offset_text("first")).await? else {
+    let Some(first) = first(channel, queue, "identity", offset_text("first"), FIRST).await? else {
         return Ok(None);
     };
     match Message::decode(&first.data) {
@@ -247,9 +248,10 @@ async fn first(
     queue: &ShortString,
     tag: &str,
     offset: AMQPValue,
+    patience: Duration,
 ) -> Result<Option<Delivery>, LogError> {
     let mut consumer = consume(channel, queue, tag, offset, 1).await?;
-    let first = timeout(FIRST, consumer.next()).await;
+    let first = timeout(patience, consumer.next()).await;
     cancel(channel, &consumer).await?;
     let Ok(Some(first)) = first else {
         return Ok(None);
@@ -258,6 +260,11 @@ async fn first(
     let acked = first.ack(BasicAckOptions::default()).await;
     acked.map_err(LogError::away)?;
     Ok(Some(first))
+}
+
+async fn done_looking(looks: Channel) -> Result<(), LogError> {
+    let closed = looks.close(200, "looked".into()).await;
+    closed.map_err(LogError::away)
 }
 
 async fn cancel(channel: &Channel, consumer: &Consumer) -> Result<(), LogError> {
@@ -315,18 +322,17 @@ impl Broker for RabbitMq {
     }
 
     async fn bounds(&self) -> Result<Bounds, LogError> {
-        let begins = first(&self.looks, &self.queue, "first", offset_text("first")).await?;
+        // A channel of its own: what is delivered and not acknowledged goes with it. Some always comes while
+        // a look ends, and would add up.
+        let looks = self.connection.create_channel().await;
+        let looks = looks.map_err(LogError::away)?;
+        let offset = offset_text("first");
+        let begins = first(&looks, &self.queue, "first", offset, FIRST_OF_SOME).await?;
         let begins =
             begins.ok_or_else(|| LogError::away("the queue's first message did not come"))?;
         let begins = position(&begins)?;
-        let mut chunk = consume(
-            &self.looks,
-            &self.queue,
-            "last",
-            offset_text("last"),
-            LOOKED_AT,
-        )
-        .await?;
+        let offset = offset_text("last");
+        let mut chunk = consume(&looks, &self.queue, "last", offset, LOOKED_AT).await?;
         let mut last = begins;
         // What comes meanwhile comes without end: it is looked for a moment only.
         let mut until = Instant::now() + FIRST;
@@ -342,7 +348,7 @@ impl Broker for RabbitMq {
                 .await
                 .map_err(LogError::away)?;
         }
-        cancel(&self.looks, &chunk).await?;
+        done_looking(looks).await?;
         if !has_come {
             return Err(LogError::away("the queue's last messages did not come"));
         }

@@ -21,6 +21,7 @@ use super::{
     codec::{
         self, Apart, Body, INLINE_DATA_MAX, PublishedUnder, ReadState, Row, RowKind, Tally, Topics,
     },
+    deletions::{Deletions, owner_hash},
     engine::{Bytes, KEYS_AT_ONCE, Writes},
     index::{Record, View, Visible},
     journal::{Appender, Appenders, Frame, LogEntry},
@@ -49,6 +50,13 @@ pub enum Outcome {
     },
     /// What became of a revocation.
     Revoked(Revoking),
+    /// Notifications were deleted.
+    Deleted {
+        /// How many, each as often as it had owners.
+        deleted: u64,
+        /// The deletion is stored: something was there to be deleted, or may have been.
+        is_new: bool,
+    },
 }
 
 impl Outcome {
@@ -59,6 +67,7 @@ impl Outcome {
             Self::Published { duplicate, .. } => !duplicate,
             Self::ReadStateSet { changed, .. } => *changed > 0,
             Self::Revoked(revoking) => *revoking == Revoking::New,
+            Self::Deleted { is_new, .. } => *is_new,
         }
     }
 }
@@ -66,7 +75,7 @@ impl Outcome {
 /// Entries applied and not yet committed. Dropped without [`Batch::commit`], nothing of it is
 /// there.
 pub struct Batch {
-    store: Store,
+    pub(super) store: Store,
     /// What goes into the journal, and from where on.
     entries: Vec<(Sequence, LogEntry)>,
     first: Sequence,
@@ -77,17 +86,17 @@ pub struct Batch {
     last_message: Option<u32>,
     /// Complete ones: each is whole in itself, whatever becomes of the next.
     complete: Vec<Writes>,
-    writes: Writes,
+    pub(super) writes: Writes,
     bytes: usize,
-    staging: Staging,
-    applied: Vec<Applied>,
+    pub(super) staging: Staging,
+    pub(super) applied: Vec<Applied>,
     topics: Topics,
-    tally: Tally,
+    pub(super) tally: Tally,
     /// When its first row was written, by the log's clock.
     first_at: Option<Millis>,
     /// Whose read marks changed since writes were last completed: each is written once, however
     /// often it changed.
-    marked: BTreeSet<Arc<str>>,
+    pub(super) marked: BTreeSet<Arc<str>>,
 }
 
 /// What a batch adds to the index.
@@ -96,6 +105,7 @@ pub(super) struct Staging {
     records: HashMap<Arc<str>, Record>,
     keys: HashMap<Vec<u8>, PublishedUnder>,
     revocations: Vec<Revocation>,
+    pub(super) deletions: Deletions,
 }
 
 impl Staging {
@@ -103,7 +113,11 @@ impl Staging {
         self.records.get(owner)
     }
 
-    fn record_mut(&mut self, owner: &str) -> &mut Record {
+    pub fn deletions(&self) -> &Deletions {
+        &self.deletions
+    }
+
+    pub(super) fn record_mut(&mut self, owner: &str) -> &mut Record {
         if !self.records.contains_key(owner) {
             self.records.insert(owner.into(), Record::default());
         }
@@ -197,6 +211,7 @@ impl Batch {
             }
             Entry::ReadStateSet(set) => self.apply_read_state(sequence, &set)?,
             Entry::TokensRevoked(entry) => Outcome::Revoked(self.apply_revoked(sequence, entry)),
+            Entry::Deleted(entry) => self.apply_deleted(sequence, entry)?,
         };
         if outcome.is_stored() {
             self.entries.push((sequence, stored));
@@ -228,6 +243,9 @@ impl Batch {
                 self.apply_read_state(sequence, &set)?;
             }
             Entry::TokensRevoked(entry) => self.revoke(sequence, entry),
+            Entry::Deleted(entry) => {
+                self.apply_deleted(sequence, entry)?;
+            }
         }
         self.tally.last = sequence;
         if self.writes.keys() >= KEYS_AT_ONCE {
@@ -247,6 +265,7 @@ impl Batch {
         let (before, is_in_active) = self.published_under(&key)?;
         if let Some(before) = before
             && !before.is_past(published.at, retention)
+            && !self.frees(&before)
         {
             return Ok(Outcome::Published {
                 id: before.sequence,
@@ -305,6 +324,13 @@ impl Batch {
             sequence,
             at: published.at,
             expires_at: published.expires_at,
+            owner: match &audience {
+                Audience::Recipients(named) => match &**named {
+                    [only] => Some(owner_hash(only)),
+                    _ => None,
+                },
+                Audience::Everyone => None,
+            },
         };
         self.writes.insert(key.clone(), under.encode_to_vec());
         self.tally.keys += u64::from(!is_in_active);
@@ -316,7 +342,7 @@ impl Batch {
         });
     }
 
-    fn add_row(&mut self, owner: &str, row: &Row, bytes: Bytes) {
+    pub(super) fn add_row(&mut self, owner: &str, row: &Row, bytes: Bytes) {
         self.writes.insert(keys::row(owner, row.sequence), bytes);
         self.tally.rows += 1;
         self.first_at.get_or_insert(row.at);
@@ -451,7 +477,7 @@ impl Batch {
     }
 
     /// Whether the active segment, with this batch, has something of the owner.
-    fn has(&self, owner: &str, what: impl Fn(&Record) -> bool) -> bool {
+    pub(super) fn has(&self, owner: &str, what: impl Fn(&Record) -> bool) -> bool {
         let staged = self.staging.record(owner).is_some_and(&what);
         staged
             || self
@@ -537,6 +563,11 @@ impl Batch {
             .iter()
             .for_each(|it| revoked.add(it));
         let mut state = self.store.0.state.write();
+        let deleted = self.staging.deletions.since(0);
+        if !deleted.is_empty() {
+            let deletions = Arc::make_mut(&mut state.deletions);
+            deleted.iter().for_each(|it| deletions.add(it.clone()));
+        }
         let active = &mut state.active;
         active.tally = self.tally;
         active.bytes += self.bytes as u64;
@@ -552,6 +583,8 @@ impl Active {
             .keys
             .extend(staging.keys.keys().map(|key| MemoryIndex::hash(key)));
         self.index.revocations.extend(staging.revocations);
+        let deletions = staging.deletions.since(0);
+        self.index.deletions.extend_from_slice(deletions);
         for (owner, staged) in staging.records {
             let record = self.index.records.entry(owner).or_default();
             record.items.extend(staged.items);

@@ -10,8 +10,9 @@ use crate::entry::{Millis, Sequence};
 use super::{
     Store, StoreError, codec,
     constant::ConstantWriter,
+    deletions::Hidden,
     files::Checksum,
-    index::Record,
+    index::{Item, Record},
     keys,
     packing::insert_owners,
     revocations,
@@ -77,6 +78,7 @@ impl Store {
         segments: &[Arc<Segment>],
         now: Millis,
     ) -> Result<BTreeMap<Arc<str>, Sequence>, StoreError> {
+        let deletions = self.0.state.read().deletions.clone();
         let mut lost = BTreeMap::new();
         for segment in segments {
             for page in 0.. {
@@ -87,10 +89,13 @@ impl Store {
                     let Some(record) = segment.record(&owner, &self.0.cache)? else {
                         continue;
                     };
-                    let owed = record.items.iter().rev().find(|item| item.expires_at > now);
+                    let hidden = Hidden::new(&owner, &deletions, None);
+                    let is_owed =
+                        |item: &&Item| item.expires_at > now && !hidden.has(item.sequence);
+                    let owed = record.items.iter().rev().find(is_owed);
                     let through = owed.map_or(0, |item| item.sequence).max(record.lost);
                     drop(record);
-                    if through > 0 {
+                    if through > hidden.through() {
                         let known = lost.entry(owner).or_insert(through);
                         *known = through.max(*known);
                     }

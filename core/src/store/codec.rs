@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use prost::Message;
 
-use crate::entry::{Millis, Published, ReadStateChange, Sequence};
+use crate::entry::{DeletedChange, Millis, Published, ReadStateChange, Sequence};
 
 use super::{
     Retention, StoreError,
@@ -23,7 +23,7 @@ pub(super) struct Row {
     pub sequence: Sequence,
     #[prost(uint64, tag = "2")]
     pub at: Millis,
-    #[prost(oneof = "RowKind", tags = "3, 4, 5")]
+    #[prost(oneof = "RowKind", tags = "3, 4, 5, 6")]
     pub kind: Option<RowKind>,
 }
 
@@ -38,6 +38,9 @@ pub(super) enum RowKind {
     /// A change of read marks.
     #[prost(message, tag = "5")]
     ReadState(ReadState),
+    /// Notifications are gone.
+    #[prost(message, tag = "6")]
+    Deleted(DeletedRow),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -74,6 +77,27 @@ pub(super) struct ReadState {
     pub read: bool,
     #[prost(uint64, tag = "4")]
     pub unread_count: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct DeletedRow {
+    #[prost(uint64, repeated, tag = "1")]
+    pub ids: Vec<Sequence>,
+    #[prost(uint64, tag = "2")]
+    pub up_to: Sequence,
+    #[prost(uint64, optional, tag = "3")]
+    pub unread_count: Option<u64>,
+}
+
+impl DeletedRow {
+    pub fn into_change(self, at: Millis) -> DeletedChange {
+        DeletedChange {
+            ids: self.ids,
+            up_to: self.up_to,
+            unread_count: self.unread_count,
+            at,
+        }
+    }
 }
 
 impl Body {
@@ -117,7 +141,7 @@ impl Row {
         let (topic, expires_at) = match self.kind.as_ref()? {
             RowKind::Whole(body) => (&body.topic, body.expires_at),
             RowKind::Apart(apart) => (&apart.topic, apart.expires_at),
-            RowKind::ReadState(_) => return None,
+            RowKind::ReadState(_) | RowKind::Deleted(_) => return None,
         };
         Some(Item {
             sequence: self.sequence,
@@ -378,6 +402,9 @@ pub(super) struct PublishedUnder {
     pub at: Millis,
     #[prost(uint64, optional, tag = "3")]
     pub expires_at: Option<Millis>,
+    /// A hash of the only one who got it; unset: there were several, or it was not noted.
+    #[prost(fixed64, optional, tag = "4")]
+    pub owner: Option<u64>,
 }
 
 impl PublishedUnder {
@@ -411,6 +438,8 @@ pub(super) struct Tally {
     pub reads: u64,
     #[prost(uint64, tag = "7")]
     pub revocations: u64,
+    #[prost(uint64, tag = "8")]
+    pub deletions: u64,
 }
 
 impl Tally {

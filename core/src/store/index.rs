@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::entry::{Millis, Sequence};
 
-use super::{Retention, constant::Extent, reads::ReadSet};
+use super::{Retention, constant::Extent, deletions::Hidden, reads::ReadSet};
 
 /// One notification of an owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +49,7 @@ pub(super) struct Block {
 pub(super) struct View<'a> {
     pub own: Vec<&'a Record>,
     pub everyone: Vec<&'a Record>,
+    pub hidden: Hidden<'a>,
 }
 
 /// A notification that is listed, delivered and counted.
@@ -72,9 +73,21 @@ impl<'a> View<'a> {
     ///
     /// Retention counts every notification published, also the expired ones: so what is once
     /// beyond it stays beyond it.
+    /// That goes for those that were deleted, too; only of a user who was forgotten nothing is left to
+    /// be counted.
     pub fn visible(&self, now: Millis, retention: Retention) -> impl Iterator<Item = Visible<'a>> {
+        let hidden = self.hidden;
         self.kept(now, retention)
             .filter(move |visible| !visible.item.is_expired(now))
+            .filter(move |visible| !hidden.has(visible.item.sequence))
+    }
+
+    /// What is there to be deleted: also what has expired. What is beyond retention is gone on one
+    /// core and not yet on another, and nobody's to delete.
+    pub fn stored(&self, now: Millis, retention: Retention) -> impl Iterator<Item = Visible<'a>> {
+        let hidden = self.hidden;
+        self.kept(now, retention)
+            .filter(move |stored| !hidden.has(stored.item.sequence))
     }
 
     /// What retention hides of this feed.
@@ -85,15 +98,18 @@ impl<'a> View<'a> {
             .skip(kept)
             .map(|hidden| hidden.item)
             .peekable();
-        let floor = hidden.peek().map_or(0, |item| item.sequence);
+        let through = self.hidden.through();
+        let floor = hidden.peek().map_or(0, |item| item.sequence).max(through);
+        // What was deleted is nobody's loss.
         let owed = hidden
-            .find(|item| !item.is_expired(now))
+            .find(|item| !item.is_expired(now) && !self.hidden.has(item.sequence))
             .map_or(0, |item| item.sequence);
         let gone = self
             .own
             .iter()
             .chain(&self.everyone)
             .map(|record| record.lost)
+            .filter(|lost| *lost > through)
             .max();
         Bounds {
             floor,
@@ -110,10 +126,11 @@ impl<'a> View<'a> {
     }
 
     fn kept(&self, now: Millis, retention: Retention) -> impl Iterator<Item = Visible<'a>> {
+        let through = self.hidden.through();
         let limit = usize::try_from(retention.max_per_recipient).unwrap_or(usize::MAX);
-        self.newest_first()
-            .take(limit)
-            .take_while(move |visible| !retention.is_past(visible.item.at, now))
+        self.newest_first().take(limit).take_while(move |visible| {
+            visible.item.sequence > through && !retention.is_past(visible.item.at, now)
+        })
     }
 
     fn newest_first(&self) -> impl Iterator<Item = Visible<'a>> {

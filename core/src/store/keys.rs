@@ -5,6 +5,7 @@
 //! | key | value |
 //! |---|---|
 //! | `b` sequence | a body kept apart: of several recipients, or large; in pieces |
+//! | `d` sequence | a deletion |
 //! | `i` owner 0 sequence | a row of the owner |
 //! | `k` source 0 event | the sequence first published under this idempotency key |
 //! | `l` | the tally: the last sequence, and how many keys of each kind there are |
@@ -12,7 +13,8 @@
 //! | `v` sequence | a revocation of tokens |
 //!
 //! In a packed segment `b` and `k` are as here, whole; `x` owner is the owner's index record,
-//! `o` number a page of owners, in order, and `v` all revocations.
+//! `o` number a page of owners, in order, `v` all revocations,
+//! and `d` all deletions.
 
 use crate::entry::Sequence;
 
@@ -27,6 +29,7 @@ pub(super) const READS: u8 = b'r';
 pub(super) const RECORDS: u8 = b'x';
 pub(super) const OWNERS: u8 = b'o';
 pub(super) const REVOCATIONS: &[u8] = b"v";
+pub(super) const DELETIONS: &[u8] = b"d";
 
 pub(super) fn body(sequence: Sequence) -> Vec<u8> {
     let mut key = Vec::with_capacity(9);

@@ -8,6 +8,7 @@ use crate::entry::Millis;
 use super::{
     Active, StoreError, StoreSettings,
     codec::{self, Tally, Topics},
+    deletions,
     engine::{Engine, first_piece},
     keys, revocations,
     segment::{DB, MemoryIndex, Meta, Segment},
@@ -89,6 +90,12 @@ pub(super) fn open_live(
         bytes += (key.len() + value.len()) as u64;
         index.revocations.push(revocations::decode(&value)?);
     }
+    for pair in engine.scan_prefix(keys::DELETIONS[0]) {
+        let (key, value) = pair?;
+        found.deletions += 1;
+        bytes += (key.len() + value.len()) as u64;
+        index.deletions.push(deletions::decode(&value)?);
+    }
     let stored = engine
         .get(keys::TALLY)?
         .map(|tally| Tally::decode_stored(&tally))
@@ -128,9 +135,7 @@ impl Active {
             last: self.tally.last,
             last_at: self.tally.last_at,
             rows: self.tally.rows,
-            samples: Vec::new(),
-            remains: false,
-            data: None,
+            ..Meta::default()
         }
     }
 

@@ -18,6 +18,7 @@
 //! | `retention`, `pack`, `packing`, `bury` | what is past; sealed segments made compact |
 //! | `snapshot` | copies of it, and data directories made of them |
 //! | `revocations` | revoked tokens |
+//! | `deletions`, `deleting`, `clear` | what is deleted: hidden at once, and gone soon |
 //! | `verify` | all of it looked through |
 //! | `engine`, `keys`, `codec` | sled, and what stands in it |
 //! | `constant`, `files` | files of our own |
@@ -25,9 +26,12 @@
 mod batch;
 mod bury;
 mod cache;
+mod clear;
 mod codec;
 mod constant;
 mod data_dir;
+mod deleting;
+mod deletions;
 mod disk;
 mod engine;
 mod error;
@@ -52,6 +56,8 @@ mod snapshot;
 mod trust;
 mod verify;
 
+#[cfg(test)]
+mod deletion_tests;
 #[cfg(test)]
 mod fault_tests;
 #[cfg(test)]
@@ -80,6 +86,7 @@ pub use verify::{Report, verify};
 
 use cache::RecordCache;
 use codec::Tally;
+use deletions::{Deletions, Hidden};
 use engine::Engine;
 use index::{Record, View};
 use journal::Journal;
@@ -139,6 +146,8 @@ struct State {
     /// Oldest first.
     sealed: Arc<Vec<Arc<Segment>>>,
     active: Active,
+    /// What of them is committed.
+    deletions: Arc<Deletions>,
     /// What is safe is not all there yet: nobody but batches may look.
     recovering: bool,
 }
@@ -242,6 +251,7 @@ impl Store {
             let mut view = View {
                 own: flat(&own),
                 everyone: flat(&everyone),
+                hidden: Hidden::new(owner, &state.deletions, staged.map(|it| it.deletions())),
             };
             view.own.extend(newest(owner));
             if owner != keys::EVERYONE {

@@ -1,14 +1,20 @@
 //! Random sequences of publish, mark, expire, seal, pack, sweep and restart against a plain
 //! in-memory model: history, feed, counts and idempotency agree after each step.
 
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use proptest::prelude::*;
 
 use crate::{
     entry::{
-        Audience, Entry, FeedChange, Millis, Published, ReadStateSet, ReadTarget, RecipientId,
-        Sequence,
+        Audience, Deleted, Deletion, Entry, FeedChange, Millis, Published, ReadStateSet,
+        ReadTarget, RecipientId, Sequence,
     },
     topic::{TopicFilter, TopicFilters},
 };
@@ -40,9 +46,20 @@ enum Step {
         up_to: u8,
         read: bool,
     },
+    Delete {
+        user: u8,
+        ids: Vec<u8>,
+    },
+    DeleteForAll {
+        id: u8,
+    },
+    Forget {
+        user: u8,
+    },
     Pass {
         millis: u16,
     },
+    Clear,
     Roll,
     Pack,
     Repack,
@@ -78,6 +95,11 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(user, ids, read)| Step::Mark { user, ids, read }),
         2 => (0..4_u8, 0..80_u8, any::<bool>())
             .prop_map(|(user, up_to, read)| Step::MarkUpTo { user, up_to, read }),
+        2 => (0..4_u8, prop::collection::vec(0..60_u8, 1..4))
+            .prop_map(|(user, ids)| Step::Delete { user, ids }),
+        1 => (1..60_u8).prop_map(|id| Step::DeleteForAll { id }),
+        1 => (0..4_u8).prop_map(|user| Step::Forget { user }),
+        2 => Just(Step::Clear),
         2 => (0..300_u16).prop_map(|millis| Step::Pass { millis }),
         2 => Just(Step::Roll),
         2 => Just(Step::Pack),
@@ -99,6 +121,15 @@ struct Known {
     size: usize,
     to: Option<Vec<&'static str>>,
     read: BTreeMap<&'static str, Millis>,
+    /// From whose views it was deleted.
+    gone: BTreeSet<&'static str>,
+    gone_for_all: bool,
+}
+
+impl Known {
+    fn is_gone(&self, user: &str) -> bool {
+        self.gone_for_all || self.gone.contains(user)
+    }
 }
 
 #[derive(Default)]
@@ -106,6 +137,9 @@ struct Model {
     notifications: BTreeMap<Sequence, Known>,
     marks: BTreeMap<Sequence, &'static str>,
     events: BTreeMap<u8, Sequence>,
+    deletions: BTreeMap<Sequence, Option<Vec<&'static str>>>,
+    /// Up to where, and when.
+    forgotten: BTreeMap<&'static str, (Sequence, Millis)>,
 }
 
 const RETENTION: Retention = Retention {
@@ -117,9 +151,10 @@ impl Model {
     /// Newest first: those that concern the user, and whether retention still keeps them.
     fn feed(&self, user: &str, now: Millis) -> Vec<(Sequence, &Known, bool)> {
         let concerns = |known: &Known| known.to.as_ref().is_none_or(|to| to.contains(&user));
+        let through = self.forgotten.get(user).map_or(0, |(through, _)| *through);
         let newest_first = self
             .notifications
-            .iter()
+            .range(through + 1..)
             .rev()
             .filter(|(_, known)| concerns(known));
         let ranked = newest_first
@@ -131,8 +166,17 @@ impl Model {
     fn visible(&self, user: &str, now: Millis) -> Vec<(Sequence, &Known)> {
         let feed = self.feed(user, now).into_iter();
         feed.filter(|(_, known, kept)| *kept && known.expires_at > now)
+            .filter(|(_, known, _)| !known.is_gone(user))
             .map(|(id, known, _)| (id, known))
             .collect()
+    }
+
+    /// Those that went to everyone and can be deleted for all.
+    fn feed_of_everyone(&self, now: Millis) -> Vec<Sequence> {
+        let newest_first = self.notifications.iter().rev();
+        let everyones = newest_first.filter(|(_, known)| known.to.is_none()).take(7);
+        let kept = everyones.filter(|(_, known)| now < known.at + 1000 && !known.gone_for_all);
+        kept.map(|(id, _)| *id).collect()
     }
 
     fn mark(
@@ -222,6 +266,13 @@ impl Harness {
                 let target = ReadTarget::UpTo(Sequence::from(*up_to));
                 self.mark(USERS[usize::from(*user)], &target, *read);
             }
+            Step::Delete { user, ids } => {
+                let ids: Vec<Sequence> = ids.iter().map(|id| Sequence::from(*id)).collect();
+                self.delete(Some(vec![USERS[usize::from(*user)]]), &ids);
+            }
+            Step::DeleteForAll { id } => self.delete_for_all(Sequence::from(*id)),
+            Step::Forget { user } => self.forget(USERS[usize::from(*user)]),
+            Step::Clear => while self.store().clear_one(self.now).unwrap() {},
             Step::Pass { millis } => self.now += Millis::from(*millis),
             Step::Roll => self.store().roll().unwrap(),
             Step::Pack => while self.store().pack_one(self.now).unwrap() {},
@@ -289,7 +340,14 @@ impl Harness {
         // The key holds exactly as long as the notification can be seen, whatever was swept.
         let holds = first.filter(|first| {
             let known = &self.model.notifications[first];
-            self.now < known.at + 1000 && self.now < known.expires_at
+            let is_free = match known.to.as_deref() {
+                Some([only]) => {
+                    let through = self.model.forgotten.get(only);
+                    through.is_some_and(|(through, _)| first <= through)
+                }
+                _ => false,
+            };
+            self.now < known.at + 1000 && self.now < known.expires_at && !is_free
         });
         assert_eq!(holds.is_some(), duplicate);
         if duplicate {
@@ -304,6 +362,8 @@ impl Harness {
             size,
             to,
             read: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            gone_for_all: false,
         };
         self.model.notifications.insert(id, known);
     }
@@ -340,6 +400,101 @@ impl Harness {
         );
         if changed > 0 {
             self.model.marks.insert(self.store().last_sequence(), user);
+        }
+    }
+
+    /// From these views, or everyone's.
+    fn delete(&mut self, owners: Option<Vec<&'static str>>, ids: &[Sequence]) {
+        let mut expected = 0;
+        let views = match &owners {
+            Some(owners) => owners.clone(),
+            None => vec![""],
+        };
+        for owner in views.iter().copied() {
+            let there: Vec<Sequence> = match owner {
+                "" => self.model.feed_of_everyone(self.now),
+                owner => {
+                    let feed = self.model.feed(owner, self.now).into_iter();
+                    let kept = feed.filter(|(_, known, kept)| *kept && !known.is_gone(owner));
+                    kept.map(|(id, ..)| id).collect()
+                }
+            };
+            expected += there.iter().filter(|id| ids.contains(id)).count() as u64;
+        }
+        // Of those who have it, also for whom it is beyond retention: nobody is owed it any more.
+        for (owner, id) in views
+            .iter()
+            .flat_map(|owner| ids.iter().map(move |id| (*owner, id)))
+            .filter(|_| expected > 0)
+        {
+            match self.model.notifications.get_mut(id) {
+                Some(known) if owner.is_empty() => known.gone_for_all = known.to.is_none(),
+                Some(known) => drop(known.gone.insert(owner)),
+                None => {}
+            }
+        }
+        let audience = match &owners {
+            None => Audience::Everyone,
+            Some(to) => Audience::Recipients(to.iter().map(|to| recipient(to)).collect()),
+        };
+        let outcome = self.apply(Entry::Deleted(Deleted {
+            at: self.now,
+            deletion: Deletion::Notifications {
+                owners: audience,
+                ids: ids.to_vec(),
+            },
+        }));
+        let is_new = expected > 0;
+        let deleted = expected;
+        assert_eq!(outcome, Outcome::Deleted { deleted, is_new });
+        if is_new {
+            let last = self.store().last_sequence();
+            self.model.deletions.insert(last, owners);
+        }
+    }
+
+    fn delete_for_all(&mut self, id: Sequence) {
+        let found = self.store().owners_of(id).unwrap();
+        let is_seen = USERS.iter().any(|user| {
+            let visible = self.model.visible(user, self.now);
+            visible.iter().any(|(known, _)| *known == id)
+        });
+        assert!(found.is_some() || !is_seen, "nobody has {id}");
+        match found {
+            None => {}
+            Some(Audience::Everyone) => self.delete(None, &[id]),
+            Some(Audience::Recipients(named)) => {
+                let known = |name: &RecipientId| {
+                    USERS
+                        .into_iter()
+                        .find(|user| *user == name.as_str())
+                        .unwrap()
+                };
+                self.delete(Some(named.iter().map(known).collect()), &[id]);
+            }
+        }
+    }
+
+    fn forget(&mut self, user: &'static str) {
+        let feed = self.model.feed(user, self.now).into_iter();
+        let there = feed.filter(|(_, known, kept)| *kept && !known.is_gone(user));
+        let deleted = there.count() as u64;
+        let before = self.model.forgotten.get(user).copied();
+        let is_forgotten = before.is_some_and(|(_, at)| self.now < at + 1000);
+        let of = recipient(user);
+        let outcome = self.apply(Entry::Deleted(Deleted {
+            at: self.now,
+            deletion: Deletion::Everything { of },
+        }));
+        let is_new = deleted > 0 || !is_forgotten;
+        assert_eq!(outcome, Outcome::Deleted { deleted, is_new });
+        if is_new {
+            let last = self.store().last_sequence();
+            self.model.forgotten.insert(user, (last - 1, self.now));
+            self.model.deletions.insert(last, Some(vec![user]));
+            for known in self.model.notifications.values_mut() {
+                known.read.remove(user);
+            }
         }
     }
 
@@ -438,6 +593,7 @@ impl Harness {
         let lost = feed
             .iter()
             .filter(|(_, known, kept)| !kept && known.expires_at > self.now)
+            .filter(|(_, known, _)| !known.is_gone(user))
             .map(|(id, ..)| *id)
             .max()
             .unwrap_or(0);
@@ -474,6 +630,12 @@ impl Harness {
                                 assert_eq!(notification.id, *sequence);
                                 Some(*sequence)
                             }
+                            FeedChange::Deleted(change) => {
+                                let of = &self.model.deletions[sequence];
+                                assert!(of.as_ref().is_none_or(|of| of.contains(&user)));
+                                assert_eq!(change.unread_count.is_none(), of.is_none());
+                                None
+                            }
                             FeedChange::ReadState(_) => {
                                 assert_eq!(self.model.marks.get(sequence), Some(&user));
                                 None
@@ -495,7 +657,11 @@ impl Harness {
         self.model
             .feed(user, self.now)
             .iter()
-            .any(|(id, known, kept)| !kept && *id > after && known.expires_at != Millis::MAX)
+            .filter(|(id, _, kept)| !kept && *id > after)
+            // What went to everyone is noted for all, also for who had it deleted.
+            .any(|(_, known, _)| {
+                known.expires_at != Millis::MAX || known.to.is_none() || known.is_gone(user)
+            })
     }
 }
 

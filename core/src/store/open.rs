@@ -156,6 +156,7 @@ impl Store {
             _lock: lock,
         }));
         store.load_revocations()?;
+        store.load_deletions()?;
         store.replay()?;
         if let Some(log) = log {
             if bound_to.is_none() && store.last_sequence() > 0 {
@@ -236,7 +237,7 @@ impl Store {
     }
 
     /// The first entry that is not in a packed segment: from there on the log is needed.
-    fn needed_from(&self) -> Sequence {
+    pub(super) fn needed_from(&self) -> Sequence {
         let state = self.0.state.read();
         let live = state.sealed.iter().find(|segment| !segment.is_packed());
         live.map_or(state.active.base, |segment| segment.meta.base) + 1

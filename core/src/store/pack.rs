@@ -105,7 +105,7 @@ impl Store {
     }
 
     /// Writes segments that follow each other anew, as one.
-    fn rewrite(
+    pub(super) fn rewrite(
         &self,
         _: &Turn<'_>,
         segments: &[Arc<Segment>],

@@ -16,6 +16,7 @@ use super::{
     cache::RecordCache,
     codec::{self, Owners, Row, Topics},
     constant::ConstantWriter,
+    deletions::{self, Deletions, Hidden},
     index::{Block, Item, Record},
     keys,
     pack::Trim,
@@ -39,6 +40,7 @@ impl Store {
         trim: Trim,
         now: Millis,
     ) -> Result<(), StoreError> {
+        let deletions = self.safe_deletions(segments);
         let mut packing = Packing {
             file: ConstantWriter::create(&part.join(DATA))?,
             topics: Topics::default(),
@@ -65,13 +67,15 @@ impl Store {
                 floor,
                 now,
                 retention: self.0.retention,
+                hidden: Hidden::new(&owner, &deletions, None),
             };
             if packing.copy_owner(segments, &self.0.cache, &owner, past)? {
                 kept_owners.push(owner.to_string());
             }
         }
         insert_owners(&mut packing.file, kept_owners)?;
-        packing.copy_bodies_and_keys(segments, now, self.0.retention)?;
+        packing.copy_bodies_and_keys(segments, now, self.0.retention, &deletions)?;
+        deletions::carry_on(segments, &mut packing.file, now, self.0.retention)?;
         revocations::carry_on(segments, &mut packing.file, now)?;
         // There is one at least.
         let (Some(first), Some(last)) = (segments.first(), segments.last()) else {
@@ -82,6 +86,7 @@ impl Store {
             rows: packing.rows,
             samples: packing.samples.taken,
             data: Some(packing.file.finish()?.into()),
+            cleared: deletions.newest(),
             ..last.meta.clone()
         };
         segment::write_meta(part, &meta)
@@ -104,13 +109,14 @@ pub(super) fn insert_owners(
 
 /// What is past.
 #[derive(Clone, Copy)]
-struct Past {
+struct Past<'a> {
     floor: Sequence,
     now: Millis,
     retention: Retention,
+    hidden: Hidden<'a>,
 }
 
-impl Past {
+impl Past<'_> {
     fn retention_hides(self, item: &Item) -> bool {
         item.sequence <= self.floor || self.retention.is_past(item.at, self.now)
     }
@@ -132,19 +138,35 @@ impl Packing {
         segments: &[Arc<Segment>],
         cache: &RecordCache,
         owner: &str,
-        past: Past,
+        past: Past<'_>,
     ) -> Result<bool, StoreError> {
+        let through = past.hidden.through();
         let mut record = Record::default();
         for segment in segments {
             let Some(before) = segment.record(owner, cache)? else {
                 continue;
             };
-            record.reads = before.reads.clone().or(record.reads);
-            record.lost = record.lost.max(before.lost);
+            if segment.meta.last > through {
+                record.reads = before.reads.clone().or(record.reads);
+            }
+            if before.lost > through {
+                record.lost = record.lost.max(before.lost);
+            }
             for item in &before.items {
-                if !past.retention_hides(item) {
+                if item.sequence <= through {
+                    continue;
+                }
+                let is_deleted = past.hidden.has(item.sequence);
+                if is_deleted && !past.retention_hides(item) {
+                    // A recipient's maximum counts it: as one that has expired, of no topic.
+                    record.items.push(Item {
+                        expires_at: item.at,
+                        topic: self.topics.share(""),
+                        ..item.clone()
+                    });
+                } else if !past.retention_hides(item) {
                     record.items.push(item.clone());
-                } else if item.expires_at > past.now {
+                } else if item.expires_at > past.now && !is_deleted {
                     record.lost = record.lost.max(item.sequence);
                 }
             }
@@ -184,8 +206,9 @@ impl Packing {
 
     /// Whether the row is still wanted. That of an expired notification is not, though its item
     /// stays: a recipient's maximum counts it.
-    fn keep(&mut self, row: &Row, owner: &str, past: Past) -> bool {
+    fn keep(&mut self, row: &Row, owner: &str, past: Past<'_>) -> bool {
         let keep = match row.item(&mut self.topics) {
+            _ if past.hidden.has(row.sequence) => false,
             // A change of marks speaks of older notifications only: past the floor, of none.
             None => row.sequence > past.floor,
             Some(item) if past.retention_hides(&item) || item.expires_at <= past.now => false,
@@ -204,6 +227,7 @@ impl Packing {
         segments: &[Arc<Segment>],
         now: Millis,
         retention: Retention,
+        deletions: &Deletions,
     ) -> Result<(), StoreError> {
         // A key is added once: the newest counts.
         let mut added = HashSet::new();
@@ -212,8 +236,11 @@ impl Packing {
             let is_kept = match key.first() {
                 Some(&keys::BODIES) => self.kept.contains(&codec::decode_sequence(&key[1..])?),
                 _ => {
-                    !codec::PublishedUnder::decode_stored(&value)?.is_past(now, retention)
-                        && added.insert(MemoryIndex::hash(&key))
+                    let under = codec::PublishedUnder::decode_stored(&value)?;
+                    // The newest one counts, also where it is not kept.
+                    added.insert(MemoryIndex::hash(&key))
+                        && !under.is_past(now, retention)
+                        && !deletions.frees(&under)
                 }
             };
             if is_kept {

@@ -7,7 +7,9 @@ use crate::{
     topic::TopicFilters,
 };
 
-use super::{Databases, Store, StoreError, index::Visible, keys, reads::ReadSet, rows};
+use super::{
+    Databases, Store, StoreError, deletions::Hidden, index::Visible, keys, reads::ReadSet, rows,
+};
 
 /// How a stream begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,13 +156,16 @@ impl Store {
     ) -> Result<FeedPage, StoreError> {
         let owner = recipient.as_str();
         let retention = self.0.retention;
-        let ((bounds, reads, last), snapshot) = self.view(owner, None, |view, state| {
-            (
-                view.bounds(now, retention),
-                view.reads().cloned(),
-                state.active.tally.last,
-            )
-        })?;
+        let ((bounds, reads, last, deletions), snapshot) =
+            self.view(owner, None, |view, state| {
+                (
+                    view.bounds(now, retention),
+                    view.reads().cloned(),
+                    state.active.tally.last,
+                    state.deletions.clone(),
+                )
+            })?;
+        let hidden = Hidden::new(owner, &deletions, None);
         let up_to = up_to.min(last);
         let mut page = FeedPage {
             lost: bounds.lost > after,
@@ -182,6 +187,9 @@ impl Store {
                 break;
             };
             let sequence = row.sequence;
+            if hidden.has(sequence) {
+                continue;
+            }
             if page.changes.len() >= limit.changes || bytes >= limit.bytes {
                 page.through = sequence - 1;
                 break;

@@ -119,6 +119,7 @@ pub(super) fn open_segments(
     Ok(State {
         sealed: Arc::new(sealed),
         active,
+        deletions: Arc::default(),
         recovering: true,
     })
 }

@@ -44,7 +44,7 @@ impl fmt::Display for Retention {
             ("m", 60_000),
             ("s", 1000),
         ];
-        let whole = units.iter().find(|(_, unit)| millis % unit == 0);
+        let whole = units.iter().find(|(_, unit)| millis.is_multiple_of(*unit));
         let (unit, length) = whole.unwrap_or(&("ms", 1));
         write!(
             f,

@@ -126,6 +126,9 @@ pub(super) fn change(
         Some(RowKind::ReadState(state)) => {
             return Ok(Some(FeedChange::ReadState(Arc::new(state.into_change(at)))));
         }
+        Some(RowKind::Deleted(deleted)) => {
+            return Ok(Some(FeedChange::Deleted(Arc::new(deleted.into_change(at)))));
+        }
         // A kind of a later version.
         None => return Ok(None),
     };

@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -31,6 +31,7 @@ use super::{
     cache::RecordCache,
     codec::{self, PublishedUnder},
     constant::Constant,
+    deletions::{self, Standing},
     engine::{Engine, first_piece},
     files::{self, Checksum},
     index::Record,
@@ -95,6 +96,9 @@ pub(super) struct Meta {
     /// Of the file `data`; not known of segments that were packed before this was noted.
     #[prost(message, optional, tag = "7")]
     pub data: Option<StoredChecksum>,
+    /// Nothing is in it any more of what was deleted up to this entry.
+    #[prost(uint64, tag = "8")]
+    pub cleared: Sequence,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -153,6 +157,7 @@ pub(super) struct MemoryIndex {
     pub keys: HashSet<u64>,
     /// As they were set.
     pub revocations: Vec<Revocation>,
+    pub deletions: Vec<Standing>,
 }
 
 impl MemoryIndex {
@@ -179,6 +184,8 @@ pub(super) struct Segment {
     pub rows: Rows,
     dir: PathBuf,
     doomed: AtomicBool,
+    /// Of what was deleted up to this entry nothing is in it.
+    cleared: AtomicU64,
 }
 
 impl Segment {
@@ -200,6 +207,7 @@ impl Segment {
             rows: Rows::Live(engine, index),
             dir,
             doomed: AtomicBool::new(false),
+            cleared: AtomicU64::new(0),
         }
     }
 
@@ -209,6 +217,7 @@ impl Segment {
         let rows = Rows::Packed(Constant::open(&dir.join(DATA))?);
         Ok(Self {
             id,
+            cleared: AtomicU64::new(meta.cleared),
             meta,
             rows,
             dir,
@@ -264,6 +273,28 @@ impl Segment {
         }
     }
 
+    /// The deletions in it.
+    pub fn deletions(&self) -> Result<Vec<Standing>, StoreError> {
+        match &self.rows {
+            Rows::Live(_, index) => Ok(index.deletions.clone()),
+            Rows::Packed(constant) => match constant.get(keys::DELETIONS)? {
+                Some(bytes) => deletions::decode_all(&bytes),
+                None => Ok(Vec::new()),
+            },
+        }
+    }
+
+    /// [`Segment::record`] of one that is not asked for again soon.
+    pub fn record_once(&self, owner: &str) -> Result<Option<Record>, StoreError> {
+        match &self.rows {
+            Rows::Live(_, index) => Ok(index.records.get(owner).cloned()),
+            Rows::Packed(constant) => constant
+                .get(&keys::record(owner))?
+                .map(|bytes| codec::decode_record(&bytes))
+                .transpose(),
+        }
+    }
+
     /// A page of the owners, in order; `None`: there are no more.
     pub fn owners(&self, page: u32) -> Result<Option<Vec<Arc<str>>>, StoreError> {
         match &self.rows {
@@ -308,6 +339,16 @@ impl Segment {
                 pair.as_ref().map_or(true, |(key, _)| wanted(key))
             })),
         }
+    }
+
+    /// Of what was deleted up to this entry nothing is in it.
+    pub fn cleared(&self) -> Sequence {
+        self.cleared.load(Ordering::Acquire)
+    }
+
+    /// It was looked whether anything is.
+    pub fn is_cleared(&self, through: Sequence) {
+        self.cleared.fetch_max(through, Ordering::AcqRel);
     }
 
     pub fn dir(&self) -> &Path {

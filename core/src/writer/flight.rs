@@ -11,7 +11,7 @@ use crate::{
     store::{Outcome, REVOCATIONS_MAX, Revoking},
 };
 
-use super::{PublishOutcome, ReadStateOutcome, RevokeOutcome, WriteError};
+use super::{DeleteOutcome, PublishOutcome, ReadStateOutcome, RevokeOutcome, WriteError};
 
 /// Who waits for an entry to be applied.
 pub(super) enum Waiter {
@@ -23,6 +23,7 @@ pub(super) enum Waiter {
     ),
     Marker(oneshot::Sender<Result<ReadStateOutcome, WriteError>>),
     Revoker(oneshot::Sender<Result<RevokeOutcome, WriteError>>),
+    Deleter(oneshot::Sender<Result<DeleteOutcome, WriteError>>),
 }
 
 impl Waiter {
@@ -32,6 +33,7 @@ impl Waiter {
             Self::Publisher(to, ..) => drop(to.send(Err(error.clone()))),
             Self::Marker(to) => drop(to.send(Err(error.clone()))),
             Self::Revoker(to) => drop(to.send(Err(error.clone()))),
+            Self::Deleter(to) => drop(to.send(Err(error.clone()))),
         }
     }
 
@@ -72,8 +74,17 @@ impl Waiter {
                 };
                 Answer::Revoked(to, outcome)
             }
+            (Self::Deleter(to), Outcome::Deleted { deleted, .. }) => {
+                let outcome = DeleteOutcome {
+                    cursor: present,
+                    deleted,
+                };
+                Answer::Deleted(to, outcome)
+            }
             // An entry's outcome is of its kind.
-            (Self::Publisher(..) | Self::Marker(_) | Self::Revoker(_), _) => Answer::None,
+            (Self::Publisher(..) | Self::Marker(_) | Self::Revoker(_) | Self::Deleter(_), _) => {
+                Answer::None
+            }
         }
     }
 }
@@ -92,6 +103,10 @@ pub(super) enum Answer {
     Revoked(
         oneshot::Sender<Result<RevokeOutcome, WriteError>>,
         Result<RevokeOutcome, WriteError>,
+    ),
+    Deleted(
+        oneshot::Sender<Result<DeleteOutcome, WriteError>>,
+        DeleteOutcome,
     ),
     None,
 }
@@ -121,6 +136,7 @@ impl Answer {
             }
             Self::Marked(to, outcome) => drop(to.send(Ok(outcome))),
             Self::Revoked(to, outcome) => drop(to.send(outcome)),
+            Self::Deleted(to, outcome) => drop(to.send(Ok(outcome))),
             Self::None => {}
         }
     }
@@ -130,6 +146,7 @@ impl Answer {
             Self::Published(to, ..) => drop(to.send(Err(error.clone()))),
             Self::Marked(to, _) => drop(to.send(Err(error.clone()))),
             Self::Revoked(to, _) => drop(to.send(Err(error.clone()))),
+            Self::Deleted(to, _) => drop(to.send(Err(error.clone()))),
             Self::None => {}
         }
     }

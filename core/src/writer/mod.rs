@@ -32,7 +32,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    entry::{Audience, ReadTarget, RecipientId, Sequence},
+    entry::{Audience, Deletion, ReadTarget, RecipientId, Sequence},
     hub::Hub,
     log::{Log, LogError, LogId, LogStatus},
     metrics::Metrics,
@@ -109,6 +109,15 @@ pub struct RevokeOutcome {
     pub cursor: Sequence,
     /// They were revoked before, as far and for as long.
     pub was_revoked: bool,
+}
+
+/// The answer to who deletes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeleteOutcome {
+    /// The sequence at which the deletion stands; the present where nothing changed.
+    pub cursor: Sequence,
+    /// How many notifications are gone, each as often as it had owners.
+    pub deleted: u64,
 }
 
 /// Why something was not written. Nothing of it is visible.
@@ -291,6 +300,16 @@ impl Writer {
     pub async fn revoke(&self, revocation: Revocation) -> Result<RevokeOutcome, WriteError> {
         let (answer, answered) = oneshot::channel();
         self.hand_in(Request::Revoke(revocation, answer))?;
+        self.answer(answered).await
+    }
+
+    /// Deletes; returns once it is safe, and nobody reads it here any more.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn delete(&self, deletion: Deletion) -> Result<DeleteOutcome, WriteError> {
+        let (answer, answered) = oneshot::channel();
+        self.hand_in(Request::Delete(deletion, answer))?;
         self.answer(answered).await
     }
 

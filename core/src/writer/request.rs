@@ -8,11 +8,16 @@ use uuid::Uuid;
 
 use crate::{
     clock,
-    entry::{Entry, Published, ReadStateSet, ReadTarget, RecipientId, TokensRevoked},
+    entry::{
+        Deleted, Deletion, Entry, Published, ReadStateSet, ReadTarget, RecipientId, TokensRevoked,
+    },
     store::Cut,
 };
 
-use super::{Draft, PublishOutcome, ReadStateOutcome, RevokeOutcome, WriteError, flight::Waiter};
+use super::{
+    DeleteOutcome, Draft, PublishOutcome, ReadStateOutcome, RevokeOutcome, WriteError,
+    flight::Waiter,
+};
 
 pub(super) enum Request {
     /// With the `traceparent` of a trace that is recorded.
@@ -31,6 +36,7 @@ pub(super) enum Request {
         Revocation,
         oneshot::Sender<Result<RevokeOutcome, WriteError>>,
     ),
+    Delete(Deletion, oneshot::Sender<Result<DeleteOutcome, WriteError>>),
 }
 
 /// What has to be done between batches.
@@ -71,7 +77,16 @@ impl Request {
                 };
                 Some((Entry::TokensRevoked(entry), Waiter::Revoker(answer)))
             }
-            Self::Publish(..) | Self::SetReadState { .. } | Self::Revoke(..) => None,
+            Self::Delete(deletion, answer) if !answer.is_closed() => {
+                let entry = Deleted {
+                    at: clock::now(),
+                    deletion,
+                };
+                Some((Entry::Deleted(entry), Waiter::Deleter(answer)))
+            }
+            Self::Publish(..) | Self::SetReadState { .. } | Self::Revoke(..) | Self::Delete(..) => {
+                None
+            }
         }
     }
 
@@ -81,6 +96,7 @@ impl Request {
             Self::Publish(.., answer) => drop(answer.send(Err(error.clone()))),
             Self::SetReadState { answer, .. } => drop(answer.send(Err(error.clone()))),
             Self::Revoke(_, answer) => drop(answer.send(Err(error.clone()))),
+            Self::Delete(_, answer) => drop(answer.send(Err(error.clone()))),
         }
     }
 }

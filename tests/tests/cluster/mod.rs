@@ -7,7 +7,9 @@
 //! | `clocks`, `retention` | clocks that are wrong, and settings that differ |
 //! | `stuck` | a core that can't apply what the log has, or not send what it is given |
 //! | `chaos` | everything fails in turn, under load |
+//! | `disk` | the disk of one core fails |
 //! | `guarded` | over TLS, with a password |
+//! | `pressure` | more is published than a log that is away can take; SIGTERM then |
 //! | `moving` | a new core filled from a peer; a store of its own made a shared log |
 //! | `mistakes` | a log that is not what it was is refused |
 
@@ -15,9 +17,11 @@ mod agree;
 mod away;
 mod chaos;
 mod clocks;
+mod disk;
 mod guarded;
 mod mistakes;
 mod moving;
+mod pressure;
 mod retention;
 mod stuck;
 

@@ -72,6 +72,7 @@ async fn moves(engine: Engine) {
     let mut args = vec!["migrate", "--data-dir", dir.to_str().unwrap()];
     let log = engine.args();
     args.extend(log.iter().map(String::as_str));
+    args.extend(["--max-per-recipient", "1000000"]);
     let (status, said, error) = run(&args).await;
     assert!(status.success(), "{said}{error}");
     // Asked again, it is the same log.

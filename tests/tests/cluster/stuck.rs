@@ -1,22 +1,11 @@
 //! A core that can't apply the log says so, and refuses at once; it goes on when it can.
 
-use std::{fs, io::Write, path::Path, time::Instant};
+use std::{fs, time::Instant};
 
 use mercurio_tests::mount::Mount;
 use tonic::Code;
 
 use super::*;
-
-/// Fills a file system up to so many free bytes; gives the file to be removed.
-fn fill(mount: &Path, leave: u64) -> std::path::PathBuf {
-    let path = mount.join("ballast");
-    let mut file = fs::File::create(&path).unwrap();
-    let chunk = vec![1; 64 * 1024];
-    while file.write_all(&chunk).is_ok() {}
-    let length = file.metadata().unwrap().len();
-    file.set_len(length.saturating_sub(leave)).unwrap();
-    path
-}
 
 async fn lag(core: &Service) -> u64 {
     let metrics = Request::get("/metrics").send(core.admin()).await.text();
@@ -37,7 +26,7 @@ async fn a_full_disk_is_said_and_holds_up_nobody() {
     ready(&other).await;
     let ledger = Ledger::default();
     publish_surely(&full.service_api(), &ledger, request(0, 0)).await;
-    let ballast = fill(&mount.path(), 4 << 20);
+    let ballast = mount.fill(4 << 20);
     let publisher = Publisher::start(other.service_api(), ledger.clone(), |n| request(1, n));
     // More is published than is taken in and kept in memory.
     eventually(

@@ -82,6 +82,42 @@ async fn pages_loaded_under_load_see_everything_once() {
     }
 }
 
+/// What is deleted goes from every page, with the server's count; of what went to everyone it is asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_deleted_goes() {
+    let Some(browser) = Browser::chromium().await else {
+        return;
+    };
+    let service = Setup::serve().start().await;
+    let api = service.api(&service.secret().operator());
+    let ids = many(&api, 3).await;
+    let all = api.publish(to_everyone("t", "x")).await.id;
+    let mut pages = Vec::new();
+    for sharing in ["none", "worker", "leader"] {
+        let options = with(token(&service, "alice"), json!({ "sharing": sharing }));
+        pages.push(connected(&browser, "one", &service, options).await);
+    }
+    let shows = async |left: Vec<u64>| {
+        let count = left.len();
+        for page in &pages {
+            let is_so = format!(
+                "JSON.stringify(ids().reverse()) === '{}' && inbox.state.unreadCount === {count}",
+                json!(left)
+            );
+            until(page, &is_so).await;
+        }
+    };
+    shows(vec![ids[0], ids[1], ids[2], all]).await;
+    api.delete("alice", &[ids[1]]).await;
+    shows(vec![ids[0], ids[2], all]).await;
+    api.delete_for_all(all).await.expect("deleted");
+    shows(vec![ids[0], ids[2]]).await;
+    api.forget("alice").await;
+    shows(vec![]).await;
+    let next = api.publish(to(&["alice"], "t", "anew")).await.id;
+    shows(vec![next]).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_of_history_and_topics() {
     let Some(browser) = Browser::chromium().await else {

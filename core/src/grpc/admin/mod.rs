@@ -1,5 +1,6 @@
 //! What those who run the service ask: one file for each kind of call.
 
+mod delete;
 mod revoke;
 mod status;
 mod streams;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use mercurio_proto::v1::{self as pb, admin_service_server::AdminService};
 use tonic::{Request, Response, Status};
 
-use super::{Context, auth::Caller};
+use super::{Context, auth};
 
 pub(crate) use status::About;
 
@@ -30,13 +31,25 @@ impl AdminService for Admin {
             .map_err(|refusal| context.refuse(refusal))
     }
 
+    async fn delete_notifications(
+        &self,
+        request: Request<pb::DeleteNotificationsRequest>,
+    ) -> Result<Response<pb::DeleteNotificationsResponse>, Status> {
+        let context = &self.0;
+        context
+            .delete_notifications(request)
+            .await
+            .map(Response::new)
+            .map_err(|refusal| context.refuse(refusal))
+    }
+
     async fn get_status(
         &self,
         request: Request<pb::GetStatusRequest>,
     ) -> Result<Response<pb::GetStatusResponse>, Status> {
         let context = &self.0;
         let answer = async {
-            context.administrator(Caller::of(&request)).await?;
+            auth::administrator(&request)?;
             context.get_status().await
         };
         let answer = answer.await.map(Response::new);
@@ -49,7 +62,7 @@ impl AdminService for Admin {
     ) -> Result<Response<pb::ListStreamsResponse>, Status> {
         let context = &self.0;
         let answer = async {
-            context.administrator(Caller::of(&request)).await?;
+            auth::administrator(&request)?;
             context.list_streams(request.get_ref()).await
         };
         let answer = answer.await.map(Response::new);

@@ -10,8 +10,8 @@ use tonic::Request;
 use crate::{clock, entry::Millis};
 
 use super::{
-    super::{convert::timestamp, status::Refusal, validate::Violations},
-    Caller, Context,
+    super::{auth, convert::timestamp, status::Refusal, validate::Violations},
+    Context,
 };
 
 /// A revocation is kept this much longer than its tokens are said to live: the largest leeway that
@@ -30,7 +30,7 @@ impl Context {
         &self,
         request: Request<pb::RevokeTokensRequest>,
     ) -> Result<pb::RevokeTokensResponse, Refusal> {
-        self.administrator(Caller::of(&request)).await?;
+        auth::administrator(&request)?;
         let now = clock::now();
         let Asked { tokens, expires_at } = check(request.into_inner(), now)?;
         let until = match expires_at {
@@ -38,7 +38,8 @@ impl Context {
             None if self.verifier.allows_missing_exp() => None,
             None => Some(after(now, self.limits.revocation_age)),
         };
-        let outcome = self.writer.revoke(Revocation { tokens, until }).await?;
+        let revoking = self.writer.revoke(Revocation { tokens, until });
+        let outcome = self.written(revoking).await?;
         // Whose they were is in the log of entries, and needn't be in this one.
         tracing::info!(
             cursor = outcome.cursor,

@@ -185,7 +185,7 @@ impl After {
         let is_hex = token
             .bytes()
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        if !is_hex || token.len() < 32 || token.len() % 2 != 0 {
+        if !is_hex || token.len() < 32 || !token.len().is_multiple_of(2) {
             return None;
         }
         let number = |hex| u64::from_str_radix(hex, 16).ok();

@@ -274,7 +274,7 @@ impl Violations {
         }
     }
 
-    fn check_count(&mut self, field: &str, count: usize, least: usize, most: usize) {
+    pub fn check_count(&mut self, field: &str, count: usize, least: usize, most: usize) {
         if count > most || count < least {
             self.add(
                 field,
@@ -292,7 +292,7 @@ impl Violations {
         }
     }
 
-    fn check_recipient(&mut self, field: &str, id: &str) {
+    pub fn check_recipient(&mut self, field: &str, id: &str) {
         self.check_bytes(field, id.len(), 1, RECIPIENT_ID_MAX);
         self.check_control(field, id);
     }

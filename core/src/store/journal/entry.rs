@@ -5,8 +5,8 @@ use std::sync::Arc;
 use prost::{Message, Oneof};
 
 use crate::entry::{
-    Audience, Entry, Millis, Published, ReadStateSet, ReadTarget, RecipientId, Sequence,
-    TokensRevoked,
+    Audience, Deleted, Deletion, Entry, Millis, Published, ReadStateSet, ReadTarget, RecipientId,
+    Sequence, TokensRevoked,
 };
 
 use super::super::{StoreError, revocations::StoredRevocation};
@@ -142,7 +142,7 @@ pub(crate) struct Appender {
 pub(crate) struct LogEntry {
     #[prost(uint64, tag = "1")]
     pub at: Millis,
-    #[prost(oneof = "Kind", tags = "2, 3, 4")]
+    #[prost(oneof = "Kind", tags = "2, 3, 4, 5")]
     pub kind: Option<Kind>,
 }
 
@@ -154,6 +154,59 @@ pub(crate) enum Kind {
     ReadStateSet(StoredReadStateSet),
     #[prost(message, tag = "4")]
     TokensRevoked(StoredRevocation),
+    #[prost(message, tag = "5")]
+    Deleted(StoredDeletion),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct StoredDeletion {
+    /// Whose notifications; empty: everyone's.
+    #[prost(string, repeated, tag = "1")]
+    owners: Vec<String>,
+    #[prost(uint64, repeated, tag = "2")]
+    ids: Vec<Sequence>,
+    /// Set: all of this user's, rather than `ids`.
+    #[prost(string, optional, tag = "3")]
+    everything_of: Option<String>,
+}
+
+impl From<&Deletion> for StoredDeletion {
+    fn from(deletion: &Deletion) -> Self {
+        match deletion {
+            Deletion::Notifications { owners, ids } => Self {
+                owners: match owners {
+                    Audience::Everyone => Vec::new(),
+                    Audience::Recipients(named) => {
+                        named.iter().map(|id| id.as_str().to_owned()).collect()
+                    }
+                },
+                ids: ids.clone(),
+                everything_of: None,
+            },
+            Deletion::Everything { of } => Self {
+                everything_of: Some(of.as_str().to_owned()),
+                ..Self::default()
+            },
+        }
+    }
+}
+
+impl StoredDeletion {
+    pub fn decoded(self) -> Result<Deletion, StoreError> {
+        let unreadable = || StoreError::Unreadable { what: "deletion" };
+        let recipient = |id: &String| RecipientId::new(id).ok_or_else(unreadable);
+        if let Some(of) = &self.everything_of {
+            return Ok(Deletion::Everything { of: recipient(of)? });
+        }
+        let owners = match self.owners.as_slice() {
+            [] => Audience::Everyone,
+            named => Audience::Recipients(named.iter().map(recipient).collect::<Result<_, _>>()?),
+        };
+        Ok(Deletion::Notifications {
+            owners,
+            ids: self.ids,
+        })
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -225,6 +278,10 @@ impl From<&Entry> for LogEntry {
                 at: entry.at,
                 kind: Some(Kind::TokensRevoked((&entry.revocation).into())),
             },
+            Entry::Deleted(entry) => Self {
+                at: entry.at,
+                kind: Some(Kind::Deleted((&entry.deletion).into())),
+            },
         }
     }
 }
@@ -264,6 +321,10 @@ impl LogEntry {
             Kind::TokensRevoked(stored) => Ok(Entry::TokensRevoked(TokensRevoked {
                 at: self.at,
                 revocation: stored.decoded()?,
+            })),
+            Kind::Deleted(stored) => Ok(Entry::Deleted(Deleted {
+                at: self.at,
+                deletion: stored.decoded()?,
             })),
         }
     }

@@ -48,7 +48,7 @@ pub(crate) use appenders::Appenders;
 pub(crate) use entry::{Appender, LogEntry};
 pub(crate) use progress::Progress;
 
-pub(super) use entry::Frame;
+pub(super) use entry::{Frame, StoredDeletion};
 #[cfg(feature = "fuzzing")]
 pub(super) use fuzzing::fuzz;
 
@@ -264,6 +264,14 @@ impl Journal {
             self.files.push(self.next);
             (self.end, self.allocated) = (end, end);
         }
+        self.forget_before(needed)
+    }
+
+    /// Removes the files that end before `needed`.
+    ///
+    /// # Errors
+    /// One can't be removed.
+    pub fn forget_before(&mut self, needed: Sequence) -> Result<(), StoreError> {
         while self.files.get(1).is_some_and(|next| *next <= needed) {
             let path = path(&self.dir, self.files[0]);
             fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;

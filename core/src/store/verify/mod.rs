@@ -14,8 +14,8 @@ use std::path::Path;
 use crate::{entry::Sequence, log::LogId};
 
 use super::{
-    StoreError, data_dir, data_dir::DirLock, files::Checksum, journal::Journal,
-    recover::list_segments, snapshot,
+    StoreError, data_dir, data_dir::DirLock, deletions::Deletions, files::Checksum,
+    journal::Journal, recover::list_segments, snapshot,
 };
 
 /// So many problems are described; the rest are counted.
@@ -42,6 +42,8 @@ pub struct Report {
     pub keys: u64,
     /// Revocations of tokens in them.
     pub revocations: u64,
+    /// Deletions in them.
+    pub deletions: u64,
     /// Entries in the journal.
     pub journal_entries: u64,
     /// Bytes of what was looked through.
@@ -98,9 +100,14 @@ pub fn verify(dir: &Path) -> Result<Report, StoreError> {
     if let Some((packed, live)) = report.check(&segments, list_segments(&segments)) {
         report.segments = packed.len() as u64;
         report.live = live.len() as u64;
+        let mut deletions = Deletions::default();
+        for one in &packed {
+            let standing = report.check(one.dir(), one.deletions()).unwrap_or_default();
+            standing.into_iter().for_each(|it| deletions.add(it));
+        }
         for one in packed {
             packed_end = one.meta.last;
-            segment::check(&one, &mut report);
+            segment::check(&one, &deletions, &mut report);
         }
     }
     journal(dir, packed_end, &mut report);

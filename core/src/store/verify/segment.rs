@@ -10,6 +10,7 @@ use super::{
         StoreError,
         codec::{self, Owners, PublishedUnder, Row, RowKind, Topics},
         constant::Constant,
+        deletions::{self, Deletions, Hidden},
         files::Checksum,
         index::Record,
         keys, revocations,
@@ -18,12 +19,14 @@ use super::{
     Report,
 };
 
-pub(super) fn check(segment: &Segment, report: &mut Report) {
+/// `deletions` are those of all packed segments.
+pub(super) fn check(segment: &Segment, deletions: &Deletions, report: &mut Report) {
     let Rows::Packed(constant) = &segment.rows else {
         return;
     };
     let mut checking = Checking {
         segment,
+        deletions,
         constant,
         place: segment.dir().join(DATA),
         report,
@@ -43,6 +46,7 @@ pub(super) fn check(segment: &Segment, report: &mut Report) {
 
 struct Checking<'a> {
     segment: &'a Segment,
+    deletions: &'a Deletions,
     constant: &'a Constant,
     place: PathBuf,
     report: &'a mut Report,
@@ -101,6 +105,10 @@ impl Checking<'_> {
                 }
                 Some(&keys::RECORDS) => self.records += 1,
                 Some(&keys::OWNERS) => drop(self.check(Owners::decode_stored(&value))),
+                _ if key == keys::DELETIONS => {
+                    let all = self.check(deletions::decode_all(&value));
+                    self.report.deletions += all.map_or(0, |all| all.len() as u64);
+                }
                 _ if key == keys::REVOCATIONS => {
                     let all = self.check(revocations::decode_all(&value));
                     self.report.revocations += all.map_or(0, |all| all.len() as u64);
@@ -183,6 +191,9 @@ impl Checking<'_> {
     fn row(&mut self, owner: &str, row: &Row, record: &Record) -> bool {
         let id = row.sequence;
         self.in_segment(id, "a row");
+        if self.is_deleted(owner, id) {
+            self.wrong(format!("{id} was deleted from the view of {owner:?}"));
+        }
         match &row.kind {
             Some(RowKind::Whole(body)) => self.idempotency(id, body),
             Some(RowKind::Apart(_)) => {
@@ -192,7 +203,7 @@ impl Checking<'_> {
                     self.wrong(format!("the body of {id} is not there"));
                 }
             }
-            Some(RowKind::ReadState(_)) | None => {}
+            Some(RowKind::ReadState(_) | RowKind::Deleted(_)) | None => {}
         }
         let Some(item) = row.item(&mut self.topics) else {
             return false;
@@ -215,6 +226,13 @@ impl Checking<'_> {
         {
             self.wrong(format!("the idempotency key of {id} is not there"));
         }
+    }
+
+    /// Whether it was deleted, and this segment written anew since.
+    fn is_deleted(&self, owner: &str, id: Sequence) -> bool {
+        let hidden = Hidden::new(owner, self.deletions, None);
+        let since = self.deletions.since(self.segment.meta.cleared);
+        hidden.has(id) && since.is_empty()
     }
 
     fn in_segment(&mut self, sequence: Sequence, what: &str) {

@@ -1,0 +1,67 @@
+//! Lets calls in: who calls is known before anything of the message is read. A message is put
+//! together in memory, and there may be thousands at once on a connection.
+
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    task::{Context as Task, Poll},
+};
+
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use tonic::{body::Body, server::NamedService};
+use tower::Service;
+
+use super::Context;
+
+/// A service that takes calls of those who are known, whose identity it finds in the request.
+#[derive(Clone)]
+pub(super) struct Admits<S> {
+    inner: S,
+    context: Arc<Context>,
+}
+
+impl<S> Admits<S> {
+    pub fn new(inner: S, context: &Arc<Context>) -> Self {
+        Self {
+            inner,
+            context: context.clone(),
+        }
+    }
+}
+
+impl<S: NamedService> NamedService for Admits<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S> Service<Request<Body>> for Admits<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, task: &mut Task<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(task)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let context = self.context.clone();
+        // The one that is ready is called.
+        let next = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, next);
+        Box::pin(async move {
+            let identity = context.identify(request.headers(), request.extensions());
+            match identity.await {
+                Ok(identity) => {
+                    request.extensions_mut().insert(identity);
+                    inner.call(request).await
+                }
+                Err(refusal) => Ok(context.refuse(refusal).into_http()),
+            }
+        })
+    }
+}

@@ -1,0 +1,194 @@
+//! What is deleted is gone from the disk, and from copies, once its segments were written anew; and
+//! nothing else is.
+
+use std::{fs, path::Path, sync::Arc};
+
+use crate::entry::{
+    Audience, Deleted, Deletion, Entry, Millis, Published, ReadStateSet, ReadTarget, RecipientId,
+    Sequence,
+};
+
+use super::{Batch, HistoryQuery, Outcome, Retention, Store, StoreSettings, snapshot, verify};
+
+const AT: Millis = 1_700_000_000_000;
+
+fn open(dir: &Path) -> Store {
+    Store::open(dir, StoreSettings::default(), Retention::default()).unwrap()
+}
+
+fn user(id: &str) -> RecipientId {
+    RecipientId::new(id).unwrap()
+}
+
+fn audience(to: &[&str]) -> Audience {
+    match to {
+        [] => Audience::Everyone,
+        to => Audience::Recipients(to.iter().map(|id| user(id)).collect()),
+    }
+}
+
+fn apply(store: &Store, entry: Entry) -> Outcome {
+    let mut batch = Batch::new(store);
+    let outcome = batch.apply(batch.next_sequence(), entry).unwrap();
+    batch.commit().unwrap();
+    outcome
+}
+
+/// A body that is its name, small or large, and an event of the same name.
+fn publish(store: &Store, to: &[&str], name: &str, size: usize) -> Outcome {
+    let published = Published {
+        at: AT,
+        source_id: "s".into(),
+        event_id: format!("event-{name}"),
+        topic: format!("topic-{name}").into(),
+        data: format!("body-{name}{}", "x".repeat(size)),
+        expires_at: None,
+    };
+    apply(store, Entry::Published(audience(to), Arc::new(published)))
+}
+
+fn delete(store: &Store, deletion: Deletion) -> Outcome {
+    apply(store, Entry::Deleted(Deleted { at: AT, deletion }))
+}
+
+fn from(to: &[&str], ids: &[Sequence]) -> Deletion {
+    Deletion::Notifications {
+        owners: audience(to),
+        ids: ids.to_vec(),
+    }
+}
+
+/// What the sweeper does.
+fn compact(store: &Store) {
+    if store.has_deletions_to_seal() {
+        store.roll().unwrap();
+    }
+    while store.pack_one(AT).unwrap() {}
+    store.cut_journal().unwrap();
+    while store.clear_one(AT).unwrap() {}
+}
+
+fn is_in(dir: &Path, text: &str) -> bool {
+    fs::read_dir(dir).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            return is_in(&path, text);
+        }
+        let bytes = fs::read(&path).unwrap();
+        bytes.windows(text.len()).any(|it| it == text.as_bytes())
+    })
+}
+
+fn seen(store: &Store, by: &str) -> (Vec<Sequence>, u64) {
+    let query = HistoryQuery {
+        status: super::StatusFilter::All,
+        topics: Default::default(),
+        before: None,
+        limit: 100,
+    };
+    let page = store.history(&user(by), &query, AT).unwrap();
+    let ids = page.notifications.iter().map(|it| it.id).rev().collect();
+    (ids, page.unread_count)
+}
+
+#[test]
+fn the_bytes_go_from_disk_journal_and_copies() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    // In a segment of before, in one that is to be packed, and in the active one.
+    for stretch in ["old", "sealed", "new"] {
+        publish(&store, &["ada"], &format!("{stretch}-single"), 0);
+        publish(&store, &["ada"], &format!("{stretch}-large"), 5000);
+        publish(&store, &["ada", "bob"], &format!("{stretch}-shared"), 5000);
+        publish(&store, &["bob"], &format!("{stretch}-bobs"), 0);
+        publish(&store, &[], &format!("{stretch}-everyones"), 0);
+        apply(
+            &store,
+            Entry::ReadStateSet(ReadStateSet {
+                at: AT,
+                recipient: user("ada"),
+                target: ReadTarget::UpTo(Sequence::MAX),
+                read: true,
+            }),
+        );
+        if stretch != "new" {
+            store.roll().unwrap();
+        }
+        if stretch == "old" {
+            while store.pack_one(AT).unwrap() {}
+        }
+    }
+    let gone = |id| Outcome::Deleted {
+        deleted: id,
+        is_new: id > 0,
+    };
+    // One of each sort, from ada's view; the same again changes nothing.
+    assert_eq!(delete(&store, from(&["ada"], &[1, 3, 5, 4])), gone(3));
+    assert_eq!(delete(&store, from(&["ada"], &[1, 3, 5, 4])), gone(0));
+    assert_eq!(seen(&store, "ada").0, [2, 7, 8, 9, 11, 13, 14, 15, 17]);
+    // For all: whom it was sent to, and everyone.
+    assert_eq!(store.owners_of(9).unwrap(), Some(audience(&["ada", "bob"])));
+    assert_eq!(store.owners_of(17).unwrap(), Some(Audience::Everyone));
+    assert_eq!(store.owners_of(18).unwrap(), None, "marks are not sent");
+    assert_eq!(delete(&store, from(&["ada", "bob"], &[9])), gone(2));
+    assert_eq!(delete(&store, from(&[], &[17])), gone(1));
+    assert_eq!(seen(&store, "ada"), (vec![2, 7, 8, 11, 13, 14, 15], 0));
+    assert_eq!(seen(&store, "bob"), (vec![3, 4, 5, 10, 11, 15, 16], 7));
+    compact(&store);
+    for name in ["old-single", "sealed-shared", "new-everyones"] {
+        assert!(!is_in(dir.path(), &format!("body-{name}")), "{name}");
+        assert!(!is_in(dir.path(), &format!("topic-{name}")), "{name}");
+        // Or else it would come back with its publisher's next try.
+        let id = publish(&store, &["ada"], name, 0);
+        assert!(matches!(
+            id,
+            Outcome::Published {
+                duplicate: true,
+                ..
+            }
+        ));
+    }
+    for name in ["old-shared", "old-everyones", "sealed-single", "new-large"] {
+        assert!(is_in(dir.path(), &format!("body-{name}")), "{name}");
+    }
+    let before = (seen(&store, "ada"), seen(&store, "bob"));
+    assert_eq!(before.0.0, [2, 7, 8, 11, 13, 14, 15]);
+
+    // All of ada's: no name, no body, no key that was only hers; bob has what he had.
+    let everything = || Deletion::Everything { of: user("ada") };
+    assert_eq!(delete(&store, everything()), gone(7));
+    assert_eq!(delete(&store, everything()), gone(0));
+    assert_eq!(seen(&store, "ada"), (vec![], 0));
+    compact(&store);
+    for stretch in ["old", "sealed", "new"] {
+        for kind in ["single", "large"] {
+            for what in ["body", "topic", "event"] {
+                let text = format!("{what}-{stretch}-{kind}");
+                assert!(!is_in(dir.path(), &text), "{text}");
+            }
+        }
+    }
+    assert_eq!(seen(&store, "bob"), before.1);
+    let copy = snapshot::tests::imported(&snapshot::tests::take(&store));
+    assert!(!is_in(copy.path(), "body-new-single"));
+    drop(store);
+    for dir in [dir.path(), copy.path()] {
+        let report = verify(dir).unwrap();
+        assert_eq!(report.problems, [""; 0]);
+        let store = open(dir);
+        assert_eq!(
+            (seen(&store, "ada").0.len(), seen(&store, "bob")),
+            (0, before.1.clone())
+        );
+        // What only she was sent can be sent anew, to whoever comes back by that name.
+        let again = publish(&store, &["ada"], "old-single", 0);
+        assert!(matches!(
+            again,
+            Outcome::Published {
+                duplicate: false,
+                ..
+            }
+        ));
+        assert_eq!(seen(&store, "ada").1, 1);
+    }
+}
