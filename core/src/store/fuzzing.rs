@@ -10,6 +10,7 @@ use crate::fuzzing::{decoded, same};
 use super::{
     codec::{self, Owners, PublishedUnder, RowKind, Tally, Topics},
     constant::{self, Constant, Extent},
+    deletions,
     index::Record,
     journal, revocations,
     segment::{Meta, SegmentId},
@@ -21,7 +22,7 @@ pub fn stored(data: &[u8]) {
     let Some((kind, data)) = data.split_first() else {
         return;
     };
-    match kind % 11 {
+    match kind % 13 {
         0 => drop(codec::row(data).map(|row| look_at(&row))),
         1 => {
             if let Ok(rows) = codec::rows(data) {
@@ -62,6 +63,13 @@ pub fn stored(data: &[u8]) {
             }
         }
         10 => drop(revocations::decode_all(data)),
+        11 => {
+            if let Ok(standing) = deletions::decode(data) {
+                let again = deletions::decode(&deletions::encode(&standing));
+                assert_eq!(again.ok(), Some(standing));
+            }
+        }
+        12 => drop(deletions::decode_all(data)),
         _ => {
             if let Some(meta) = decoded::<Meta>(data) {
                 let _ = (meta.checksum(), meta.next());
