@@ -8,8 +8,8 @@ use tonic::Request;
 use crate::entry::{Audience, Deletion, RecipientId};
 
 use super::{
-    super::{status::Refusal, validate::Violations},
-    Caller, Context,
+    super::{auth, status::Refusal, validate::Violations},
+    Context,
 };
 
 impl Context {
@@ -17,7 +17,7 @@ impl Context {
         &self,
         request: Request<pb::DeleteNotificationsRequest>,
     ) -> Result<pb::DeleteNotificationsResponse, Refusal> {
-        self.administrator(Caller::of(&request)).await?;
+        auth::administrator(&request)?;
         let mut wrong = Violations::default();
         let deletion = match request.into_inner().target {
             None => {
@@ -58,7 +58,7 @@ impl Context {
                 }
             }
         };
-        let outcome = self.writer.delete(deletion).await?;
+        let outcome = self.written(self.writer.delete(deletion)).await?;
         let (cursor, deleted) = (outcome.cursor, outcome.deleted);
         // Whose they were is not for the log that people read.
         tracing::info!(cursor, deleted, "notifications were deleted");
