@@ -54,6 +54,9 @@
 mod claims;
 mod clients;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
 mod issue;
 mod jwks;

@@ -20,6 +20,9 @@ mod attach;
 pub mod bootstrap;
 pub mod clock;
 pub mod entry;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grpc;
 pub mod hub;
 pub mod log;

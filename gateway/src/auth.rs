@@ -210,6 +210,21 @@ fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<(), ApiError>
     ))
 }
 
+/// What heads say of who is asking, for the fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz(headers: &HeaderMap) {
+    let _ = (bearer(headers), cookie(headers, "mercurio_token"));
+    let listed = ["https://app.example".to_owned()];
+    let allowed = check_origin(headers, &listed).is_ok();
+    let is_stranger = headers
+        .get("sec-fetch-site")
+        .is_some_and(|site| site == "cross-site");
+    let origin = headers
+        .get("origin")
+        .and_then(|origin| origin.to_str().ok());
+    assert!(!(allowed && is_stranger && origin != Some(&listed[0])));
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;

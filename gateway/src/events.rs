@@ -213,9 +213,14 @@ async fn body<T: DeserializeOwned>(context: &Context, request: Request) -> Resul
         ApiError::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", message)
     })?;
     let bytes = bytes.map_err(|_| too_large())?;
+    parsed(&bytes)
+}
+
+/// The JSON object that a body has to be.
+fn parsed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let malformed =
         |message: String| ApiError::new(StatusCode::BAD_REQUEST, "invalid-body", message);
-    let text = std::str::from_utf8(&bytes)
+    let text = std::str::from_utf8(bytes)
         .map_err(|error| malformed(format!("the body is not UTF-8: {error}")))?;
     // serde would take a list of the fields' values too.
     if !text.trim_start().starts_with('{') {
@@ -231,4 +236,14 @@ fn limited(request: Request, limit: usize) -> Request {
         .extensions
         .insert(axum::extract::DefaultBodyLimit::max(limit));
     Request::from_parts(parts, Body::new(http_body_util::Limited::new(body, limit)))
+}
+
+/// A body of each kind, for the fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz(data: &[u8]) {
+    let unicast = parsed::<Unicast>(data);
+    let broadcast = parsed::<Broadcast>(data);
+    // They differ in what has to be there.
+    assert!(unicast.is_err() || broadcast.is_err());
+    let _ = unicast.map(|body| given(body.id));
 }

@@ -38,6 +38,9 @@ mod demo;
 mod error;
 mod events;
 mod feed;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod h2;
 mod health;
 #[cfg(test)]

@@ -154,6 +154,12 @@ fn milliseconds(until: Instant) -> u64 {
     u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Where a request says that its reader stands, for the fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz(headers: &HeaderMap, query: &Query) {
+    let _ = resume_from(headers, query);
+}
+
 /// Where the reader stands: the header that browsers send, or the parameter. What is not taken has
 /// to be a cursor too.
 fn resume_from(headers: &HeaderMap, query: &Query) -> Result<Option<u64>, ApiError> {

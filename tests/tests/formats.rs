@@ -98,6 +98,19 @@ fn revoke(service: &Service) -> Command {
     command
 }
 
+/// `mercurio delete` of these.
+async fn delete(service: &Service, what: &[&str]) {
+    let mut command = mercurio();
+    command
+        .arg("delete")
+        .args(what)
+        .args(["--core-url", &format!("http://{}", service.grpc())])
+        .arg("--jwt-secret-file")
+        .arg(service.secret().path());
+    let deleted = done(&mut command).await;
+    assert!(deleted["deleted"].as_u64() > Some(0), "{deleted}");
+}
+
 /// An archive of `tests/fixtures`, unpacked in a directory of its own.
 async fn unpacked(archive: &Path) -> Option<tempfile::TempDir> {
     let tar = tool("tar")?;
@@ -234,8 +247,18 @@ async fn make_the_fixture() {
             _ => to(&audience, topic, &body),
         };
         ids.push(keyed(&api, &mut published, n, request).await);
+        let id_of = |n: usize| ids[n].to_string();
         match n {
             20 => drop(done(&mut revoke(&service)).await),
+            45 => {
+                delete(
+                    &service,
+                    &["--recipient", "alice", "--id", &id_of(25), &id_of(35)],
+                )
+                .await
+            }
+            50 => delete(&service, &["--id", &id_of(37)]).await,
+            130 => delete(&service, &["--recipient", "of-many-3", "--all"]).await,
             60 => drop(api.mark("alice", &ids[..20], true).await),
             70 => drop(api.mark("alice", &ids[3..8], false).await),
             100 => drop(api.mark_up_to("bob", ids[50], true).await),
@@ -315,7 +338,7 @@ async fn keyed(
     let key = format!("event-{n}");
     let id = api.publish(with_id(&key, request)).await.id;
     // That of one that expires may be used anew.
-    if n % 10 == 0 {
+    if n.is_multiple_of(10) {
         published.insert(key, id.into());
     }
     id

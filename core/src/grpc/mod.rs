@@ -24,6 +24,8 @@ mod auth;
 mod convert;
 mod ending;
 mod ends;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod gateways;
 mod incoming;
 mod notifications;

@@ -184,7 +184,10 @@ mod tests {
 
     use mercurio_auth::{Revocation, Revoked};
 
-    use crate::entry::{Audience, Published, ReadStateSet, ReadTarget, RecipientId, TokensRevoked};
+    use crate::entry::{
+        Audience, Deleted, Deletion, Published, ReadStateSet, ReadTarget, RecipientId,
+        TokensRevoked,
+    };
 
     use super::*;
 
@@ -218,6 +221,12 @@ mod tests {
                 revocation: Revocation { tokens, until },
             })
         };
+        let deleted = |deletion| {
+            Entry::Deleted(Deleted {
+                at: 1_790_000_000_001,
+                deletion,
+            })
+        };
         let entries = vec![
             published(both, "invoice-7", "invoice.paid", Some(4_102_444_800_000)),
             published(Audience::Everyone, "news", "", None),
@@ -231,6 +240,17 @@ mod tests {
                 },
                 None,
             ),
+            deleted(Deletion::Notifications {
+                owners: Audience::Everyone,
+                ids: vec![9],
+            }),
+            deleted(Deletion::Notifications {
+                owners: Audience::Recipients([recipient("ada")].into()),
+                ids: vec![1, 4097],
+            }),
+            deleted(Deletion::Everything {
+                of: recipient("ünï"),
+            }),
         ];
         let appender = Appender {
             id: u64::MAX - 1,

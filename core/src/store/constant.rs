@@ -289,6 +289,29 @@ impl Constant {
     }
 }
 
+/// A file whose last so many entries' worth of bytes are its table, with the sums that belong there.
+#[cfg(feature = "fuzzing")]
+pub(super) fn with_sums(data: &[u8], entries: usize) -> Vec<u8> {
+    let entries = entries.min(data.len() / ENTRY);
+    let table = data.len() - entries * ENTRY;
+    let mut bytes = data.to_vec();
+    for entry in bytes[table..].chunks_exact_mut(ENTRY) {
+        let (offset, length) = (number(&entry[8..16]), number(&entry[16..20]));
+        let extent = usize::try_from(offset).ok().and_then(|offset| {
+            let end = offset.checked_add(usize::try_from(length).ok()?)?;
+            data.get(offset..end)
+        });
+        let crc = crc32fast::hash(extent.unwrap_or_default());
+        entry[20..].copy_from_slice(&crc.to_be_bytes());
+    }
+    let crc = crc32fast::hash(&bytes[table..]);
+    bytes.extend((table as u64).to_be_bytes());
+    bytes.extend((entries as u64).to_be_bytes());
+    bytes.extend(crc.to_be_bytes());
+    bytes.extend(MAGIC);
+    bytes
+}
+
 fn hash(key: &[u8]) -> u64 {
     let mut hasher = SipHasher13::new();
     hasher.write(key);

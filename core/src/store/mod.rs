@@ -36,6 +36,8 @@ mod disk;
 mod engine;
 mod error;
 mod files;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod index;
 mod journal;
 mod keys;

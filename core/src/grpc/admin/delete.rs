@@ -58,7 +58,7 @@ impl Context {
                 }
             }
         };
-        let outcome = self.writer.delete(deletion).await?;
+        let outcome = self.written(self.writer.delete(deletion)).await?;
         let (cursor, deleted) = (outcome.cursor, outcome.deleted);
         // Whose they were is not for the log that people read.
         tracing::info!(cursor, deleted, "notifications were deleted");

@@ -25,7 +25,8 @@ impl Appenders {
     /// Whether this is the next one in turn.
     pub fn is_next(&self, appender: Appender) -> bool {
         let last = self.known.get(&appender.id).map_or(0, |(last, _)| *last);
-        appender.number == last + 1
+        // Behind the last number there is none, whoever said that it came.
+        last.checked_add(1) == Some(appender.number)
     }
 
     /// Whether it is remembered: of one that is not, only the first one would be the next in turn.

@@ -76,23 +76,36 @@ impl Frame {
     /// Its last place in the log; the one before `first` where it has none.
     pub fn through(&self) -> Sequence {
         match self.through {
-            0 => (self.first + self.entries.len() as u64).saturating_sub(1),
+            0 => self
+                .behind_entries()
+                .map_or(Sequence::MAX, |behind| behind.saturating_sub(1)),
             through => through,
         }
+    }
+
+    /// What follows its entries, if they stand one behind the other.
+    fn behind_entries(&self) -> Option<Sequence> {
+        self.first.checked_add(self.entries.len() as u64)
     }
 
     /// Whether it begins at `next`, and its entries stand in it, in order.
     pub fn is_next(&self, next: Sequence) -> bool {
         let listed = self.sequences.len();
+        let through = self.through();
+        let fits = match self.sequences.last() {
+            Some(last) => *last <= through,
+            None => self
+                .behind_entries()
+                .is_some_and(|behind| behind <= through.saturating_add(1)),
+        };
+        // Behind the last number there is no next one.
         self.first == next
-            && self.through() + 1 >= next
+            && through < Sequence::MAX
+            && through + 1 >= next
             && (listed == 0 || listed == self.entries.len())
             && self.sequences.is_sorted_by(|a, b| a < b)
             && self.sequences.first().is_none_or(|first| *first >= next)
-            && self
-                .sequences
-                .last()
-                .is_none_or(|last| *last <= self.through())
+            && fits
     }
 
     /// The entries with their sequences.

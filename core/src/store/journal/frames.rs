@@ -98,8 +98,8 @@ impl Tail {
 }
 
 /// The frames of one file, up to the first that is none.
-pub(super) struct Frames {
-    file: io::BufReader<File>,
+pub(super) struct Frames<F = File> {
+    file: io::BufReader<F>,
     payload: Vec<u8>,
     pub end: u64,
     pub next: Sequence,
@@ -110,13 +110,20 @@ pub(super) struct Frames {
 impl Frames {
     pub fn open(path: &Path, first: Sequence) -> Result<Self, StoreError> {
         let file = File::open(path).map_err(StoreError::io("open", path))?;
-        Ok(Self {
-            file: io::BufReader::with_capacity(1 << 20, file),
+        Ok(Self::of(io::BufReader::with_capacity(1 << 20, file), first))
+    }
+}
+
+impl<F: Read> Frames<F> {
+    /// Of an open file, which begins with `first`.
+    pub fn of(file: io::BufReader<F>, first: Sequence) -> Self {
+        Self {
+            file,
             payload: Vec::new(),
             end: 0,
             next: first,
             progress: Progress::default(),
-        })
+        }
     }
 
     /// `None`: what follows is no frame, or not the next one.
@@ -156,7 +163,7 @@ impl Frames {
     /// `false`: the file ends before.
     fn read(
         &mut self,
-        read: impl FnOnce(&mut io::BufReader<File>, &mut Vec<u8>) -> io::Result<()>,
+        read: impl FnOnce(&mut io::BufReader<F>, &mut Vec<u8>) -> io::Result<()>,
     ) -> Result<bool, StoreError> {
         match read(&mut self.file, &mut self.payload) {
             Ok(()) => Ok(true),

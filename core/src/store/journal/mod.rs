@@ -26,6 +26,8 @@ mod appenders;
 mod entry;
 mod examine;
 mod frames;
+#[cfg(feature = "fuzzing")]
+mod fuzzing;
 mod high_water;
 mod output;
 mod progress;
@@ -48,6 +50,8 @@ pub(crate) use entry::{Appender, LogEntry};
 pub(crate) use progress::Progress;
 
 pub(super) use entry::{Frame, StoredDeletion};
+#[cfg(feature = "fuzzing")]
+pub(super) use fuzzing::fuzz;
 
 use frames::{Frames, Stretch, Tail};
 use high_water::HighWater;
@@ -340,7 +344,9 @@ fn list(dir: &Path) -> Result<Vec<Sequence>, StoreError> {
     for entry in fs::read_dir(dir).map_err(StoreError::io("list", dir))? {
         let name = entry.map_err(StoreError::io("list", dir))?.file_name();
         let first = name.to_str().and_then(|name| name.strip_suffix(".log"));
-        files.extend(first.and_then(|first| first.parse::<Sequence>().ok()));
+        // No entry is 0: a file of that name is none of the log's.
+        let first = first.and_then(|first| first.parse::<Sequence>().ok());
+        files.extend(first.filter(|first| *first > 0));
     }
     files.sort_unstable();
     Ok(files)

@@ -71,6 +71,18 @@ fn what_was_appended_is_there() {
 }
 
 #[test]
+fn a_file_of_no_entry_is_none_of_the_logs() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    fs::create_dir_all(&log).unwrap();
+    fs::write(path(&log, 0), b"x").unwrap();
+    let mut log = open(dir.path(), 0).unwrap();
+    assert_eq!((log.first(), log.last()), (1, 0));
+    append(&mut log, 1);
+    assert_eq!(read(&log, 0).unwrap(), [1]);
+}
+
+#[test]
 fn files_go_when_they_are_not_needed() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path(), 0).unwrap();
@@ -139,9 +151,26 @@ fn a_copy_of_a_shared_log_has_holes_and_appenders() {
         Frame::new(31, 32, Vec::new(), Vec::new()),
         Frame::new(30, 31, vec![at(32)], Vec::new()),
         Frame::new(30, 35, vec![at(32), at(31)], Vec::new()),
+        Frame {
+            through: Sequence::MAX,
+            ..Frame::new(30, 31, Vec::new(), Vec::new())
+        },
+        // It says of itself that it ends before its second entry.
+        Frame {
+            through: 30,
+            ..Frame::new(30, 31, vec![at(30), at(31)], Vec::new())
+        },
     ] {
         assert!(journal.append(&misplaced).unwrap_err().is_damage());
     }
+    let none = Frame {
+        first: Sequence::MAX,
+        ..Frame::new(30, 30, vec![at(30)], Vec::new())
+    };
+    assert!(!none.is_next(Sequence::MAX), "no entry can follow");
+    let mut known = Appenders::default();
+    known.note(&[by(1, u64::MAX)]);
+    assert!(!known.is_next(by(1, 0)));
     drop(journal);
     Journal::begin(
         &dir.path().join("copy"),

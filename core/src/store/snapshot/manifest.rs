@@ -82,6 +82,9 @@ pub(super) fn check(manifest: &Manifest) -> Result<(), StoreError> {
         ));
     }
     log(manifest)?;
+    if manifest.through == Sequence::MAX {
+        return Err(unreadable("end"));
+    }
     let mut names = HashSet::new();
     for file in &manifest.files {
         let parts = file.name.split_once('/');

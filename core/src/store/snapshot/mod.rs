@@ -176,3 +176,24 @@ impl Snapshot {
         Ok(Some((known.clone(), file)))
     }
 }
+
+/// A manifest that came from elsewhere.
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(manifest: &Manifest) {
+    if manifest::check(manifest).is_ok() {
+        let log = manifest::log(manifest).expect("it was checked");
+        let _ = manifest::progress(manifest);
+        assert_eq!(log.is_none(), manifest.log_id.is_empty());
+        assert!(
+            manifest.through.checked_add(1).is_some(),
+            "an entry can follow"
+        );
+        for file in &manifest.files {
+            assert!(
+                !file.name.contains("..") && !file.name.starts_with('/'),
+                "{}",
+                file.name
+            );
+        }
+    }
+}
