@@ -85,20 +85,16 @@ pub(crate) async fn first(
     let frame = sse::caught_up(&opened);
     if is_crowded {
         drop(call);
-        return Ok((frame, read_from(reader, Some(opened.cursor), true)));
+        return Ok((frame, next(reader, Some(opened.cursor))));
     }
     let rest = Page::after(Some(opened.cursor));
     let reading = Box::pin(async move { call.read(rest).await.unwrap_or_else(|failed| failed) });
     Ok((frame, reading))
 }
 
-/// Reads the next page; where the core can't be asked, again and again.
+/// Reads the next page; where the core can't be asked, again and again. What was lost before it was
+/// read is said in it, also where an opening has said so of what was lost before that.
 pub(crate) fn next(reader: Arc<Reader>, after: Option<u64>) -> Reading {
-    read_from(reader, after, false)
-}
-
-/// `is_told`: the client has been told how the feed begins there, also if something was lost.
-fn read_from(reader: Arc<Reader>, after: Option<u64>, is_told: bool) -> Reading {
     Box::pin(async move {
         let mut wait = Duration::from_millis(50);
         let patience = reader.context.settings.call_timeout;
@@ -110,9 +106,7 @@ fn read_from(reader: Arc<Reader>, after: Option<u64>, is_told: bool) -> Reading 
             match begun {
                 Ok((call, opened)) => {
                     let mut page = Page::after(after);
-                    if !is_told {
-                        page.add(&opened);
-                    }
+                    page.add(&opened);
                     match call.read(page).await {
                         Ok(page) => return page,
                         Err(part) if !part.frames.is_empty() => return part,

@@ -4,8 +4,8 @@ use super::{
     kind::Kind,
     table::{
         Command::{
-            self, Backup, Core, Gateway, History, Publish, Read, Revoke, Serve, Status, Streams,
-            Subscribe,
+            self, Backup, Core, Delete, Gateway, History, Publish, Read, Revoke, Serve, Status,
+            Streams, Subscribe,
         },
         KEYS, SERVERS, Setting,
     },
@@ -17,7 +17,8 @@ const CORES: &[Command] = &[Serve, Core];
 const GATEWAYS: &[Command] = &[Serve, Gateway];
 /// A core calls the peer that it is filled from.
 const DIALERS: &[Command] = &[
-    Serve, Core, Gateway, Publish, Subscribe, History, Read, Revoke, Status, Streams, Backup,
+    Serve, Core, Gateway, Publish, Subscribe, History, Read, Delete, Revoke, Status, Streams,
+    Backup,
 ];
 
 /// The rows; `table.rs` has the others.

@@ -47,6 +47,16 @@ fn a_name_is_one_setting_in_kebab_case_and_its_variable_is_its_own() {
 }
 
 #[test]
+fn who_calls_a_core_can_do_so_over_tls() {
+    for setting in ["core-ca", "core-tls-cert", "core-tls-key"] {
+        for command in self::setting("core-url").commands {
+            let of_it = self::setting(setting).commands;
+            assert!(of_it.contains(command), "{} --{setting}", command.name());
+        }
+    }
+}
+
+#[test]
 fn every_default_is_allowed() {
     for setting in table::all() {
         if let Some(default) = setting.default {

@@ -104,6 +104,15 @@ async fn again_changes_nothing_and_a_restart_neither() {
         (again.cursor, again.kept_until),
         (first.cursor, first.kept_until)
     );
+    let sooner = pb::RevokeTokensRequest {
+        expires_at: Some((SystemTime::now() + BEFORE).into()),
+        ..request.clone()
+    };
+    let sooner = revoke(&core, sooner).await.unwrap();
+    assert_eq!(
+        sooner.kept_until, first.kept_until,
+        "it is not kept shorter"
+    );
     core.stop().await;
     let core = TestCore::at(dir.path(), CoreSettings::default()).await;
     assert!(revoke(&core, request).await.unwrap().already_revoked);

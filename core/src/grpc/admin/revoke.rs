@@ -38,8 +38,13 @@ impl Context {
             None if self.verifier.allows_missing_exp() => None,
             None => Some(after(now, self.limits.revocation_age)),
         };
-        let revoking = self.writer.revoke(Revocation { tokens, until });
+        let revoking = self.writer.revoke(Revocation {
+            tokens: tokens.clone(),
+            until,
+        });
         let outcome = self.written(revoking).await?;
+        // An earlier one may have said a later time.
+        let kept = self.store.revocations().of(&tokens, now);
         // Whose they were is in the log of entries, and needn't be in this one.
         tracing::info!(
             cursor = outcome.cursor,
@@ -49,7 +54,7 @@ impl Context {
         Ok(pb::RevokeTokensResponse {
             cursor: outcome.cursor,
             already_revoked: outcome.was_revoked,
-            kept_until: until.map(timestamp),
+            kept_until: kept.and_then(|kept| kept.until).map(timestamp),
         })
     }
 }
