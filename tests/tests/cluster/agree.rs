@@ -1,5 +1,7 @@
 //! Whoever published and marked where, every core has the same.
 
+use std::collections::HashMap;
+
 use mercurio_tests::{tools::heavy, verify::verify_idempotency};
 
 use super::*;
@@ -29,6 +31,7 @@ async fn cores_agree(engine: Engine) {
             Publisher::start(api, ledger.clone(), move |n| request(p, n))
         })
         .collect();
+    let mut bobs_marks = HashMap::new();
     // Marks of one user on all cores, while publishing goes on.
     for round in 1..=20 {
         eventually("publishing goes on", LATER, async || {
@@ -38,20 +41,32 @@ async fn cores_agree(engine: Engine) {
         let api = cores[round % 3].service_api();
         let ids: Vec<u64> = ledger.of("bob").iter().map(|seen| seen.id).collect();
         let some = [ids[fastrand::usize(..ids.len())]];
-        let marked = api.mark("bob", &some, round % 4 != 0).await;
+        let read = round % 4 != 0;
+        let marked = api.mark("bob", &some, read).await;
+        bobs_marks.insert(some[0], read);
         // Whoever marks sees it marked, on the core that answered.
         let now = api.list(page("bob", 1)).await;
         assert!(now.cursor >= marked.cursor, "{marked:?}, then {now:?}");
     }
     let carol = ledger.of("carol");
+    let carols_read = carol[carol.len() / 2].id;
     cores[1]
         .service_api()
-        .mark_up_to("carol", carol[carol.len() / 2].id, true)
+        .mark_up_to("carol", carols_read, true)
         .await;
     for publisher in publishers {
         assert!(publisher.stop().await > 0);
     }
     agree(&cores, &ledger).await;
+    let api = cores[0].service_api();
+    for notification in api.history("bob").await {
+        let is_read = bobs_marks.get(&notification.id).copied().unwrap_or(false);
+        assert_eq!(notification.read_at.is_some(), is_read, "{notification:?}");
+    }
+    for notification in api.history("carol").await {
+        let is_read = notification.id <= carols_read;
+        assert_eq!(notification.read_at.is_some(), is_read, "{notification:?}");
+    }
     // Published again elsewhere, each is known.
     verify_idempotency(&cores[2].service_api(), &ledger).await;
     follower

@@ -12,14 +12,14 @@ use super::*;
 #[tokio::test(flavor = "multi_thread")]
 async fn nats_for_a_short_time() {
     let Some(engine) = nats_apart() else { return };
-    chaos(engine, 1).await;
+    chaos(engine, 1, SILENT).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "minutes; see docs/cluster.md"]
 async fn nats_for_a_long_time() {
     let Some(engine) = nats_apart() else { return };
-    chaos(engine, 6).await;
+    chaos(engine, 6, LONGEST).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,7 +28,7 @@ async fn rabbitmq_for_a_long_time() {
     let Some(engine) = rabbitmq_apart().await else {
         return;
     };
-    chaos(engine, 3).await;
+    chaos(engine, 3, LONGEST).await;
 }
 
 /// On machines of their own, where that may be, else stopped in place of cut off.
@@ -65,9 +65,13 @@ async fn a_rolling_restart_loses_nothing() {
 }
 
 /// Longer than the log's servers and clients wait for each other.
-const LONG: Duration = Duration::from_secs(12);
+const SILENT: Duration = Duration::from_secs(12);
 
-async fn chaos(engine: Engine, rounds: usize) {
+/// Longer than every timeout there is: a publish waits for the log for 15 s, and NATS forgets a
+/// consumer after 30 s.
+const LONGEST: Duration = Duration::from_secs(35);
+
+async fn chaos(engine: Engine, rounds: usize, stopped_for: Duration) {
     let _heavy = heavy().await;
     let started = Instant::now();
     let mut cluster = Cluster::start(engine).await;
@@ -77,6 +81,7 @@ async fn chaos(engine: Engine, rounds: usize) {
             engine,
             cores,
             gateways,
+            read_up_to,
             ..
         } = &mut cluster;
         let leader = engine.leader().await;
@@ -89,7 +94,7 @@ async fn chaos(engine: Engine, rounds: usize) {
         std::fs::remove_dir_all(cores[wiped].setup.data_dir()).unwrap();
         more(&ledger, "a core was killed and its disk wiped").await;
         cores[wiped] = started_again(&cores[wiped]).await;
-        mark_some(&cores[wiped], &ledger).await;
+        mark_some(&cores[wiped], &ledger, read_up_to).await;
 
         let gateway = round % 2;
         gateways[gateway].restart().await;
@@ -97,7 +102,7 @@ async fn chaos(engine: Engine, rounds: usize) {
 
         let stopped = (round + 1) % 3;
         cores[stopped].process.signal(Signal::STOP);
-        tokio::time::sleep(LONG).await;
+        tokio::time::sleep(stopped_for).await;
         cores[stopped].process.signal(Signal::CONT);
         more(&ledger, "a core was stopped and went on").await;
 
@@ -105,11 +110,11 @@ async fn chaos(engine: Engine, rounds: usize) {
         engine.cut(cut).await;
         more(&ledger, "the network of the log's leader was cut").await;
         if round % 2 == 1 {
-            tokio::time::sleep(LONG).await;
+            tokio::time::sleep(SILENT).await;
         }
         engine.mend(cut);
         more(&ledger, "it was mended").await;
-        mark_some(&cores[stopped], &ledger).await;
+        mark_some(&cores[stopped], &ledger, read_up_to).await;
     }
     cluster.finish().await;
     eprintln!(
@@ -127,6 +132,8 @@ struct Cluster {
     ledger: Ledger,
     publishers: Vec<Publisher>,
     readers: Vec<(String, &'static str, Subscriber)>,
+    /// Bob's are read up to here, and no others.
+    read_up_to: u64,
     engine: Engine,
 }
 
@@ -161,6 +168,7 @@ impl Cluster {
             gateways,
             ledger,
             readers,
+            read_up_to: 0,
             engine,
         }
     }
@@ -174,6 +182,10 @@ impl Cluster {
             ready(core).await;
         }
         agree(&self.cores, &self.ledger).await;
+        for notification in self.cores[0].service_api().history("bob").await {
+            let is_read = notification.id <= self.read_up_to;
+            assert_eq!(notification.read_at.is_some(), is_read, "{notification:?}");
+        }
         verify_idempotency(&self.cores[0].service_api(), &self.ledger).await;
         for (who, user, reader) in &self.readers {
             let expected = self.ledger.of(user);
@@ -201,7 +213,7 @@ async fn started_again(core: &Service) -> Service {
 }
 
 /// Somebody reads some of theirs, whatever else happens.
-async fn mark_some(core: &Service, ledger: &Ledger) {
+async fn mark_some(core: &Service, ledger: &Ledger, read_up_to: &mut u64) {
     let known = ledger.of("bob");
     let id = known[fastrand::usize(..known.len())].id;
     let api = core.service_api();
@@ -210,4 +222,5 @@ async fn mark_some(core: &Service, ledger: &Ledger) {
         api.try_mark("bob", Some(target), true).await.ok()
     })
     .await;
+    *read_up_to = id.max(*read_up_to);
 }
