@@ -65,7 +65,8 @@ async fn reading_goes_on(mut engine: Engine) {
     follower.record.check("the follower", &ledger.of("alice"));
 }
 
-/// A core that is stopped for longer than every timeout goes on where it was.
+/// A core that is stopped for longer than its connections live goes on where it was. (For longer than
+/// every timeout: the long chaos.)
 #[tokio::test(flavor = "multi_thread")]
 async fn a_core_that_was_stopped_goes_on() {
     let Some(engine) = nats(1) else { return };
@@ -78,7 +79,7 @@ async fn a_core_that_was_stopped_goes_on() {
     })
     .await;
     cores[1].process.signal(Signal::STOP);
-    // Until the server has given up on it: it asks every so often, and the consumer is forgotten.
+    // Until the server has given up on it: it asks every so often whether it is there.
     let publisher = Publisher::start(api.clone(), ledger.clone(), |n| request(0, n));
     let goal = ledger.len() + 500;
     eventually("publishing goes on", LATER, async || {
