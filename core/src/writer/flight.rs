@@ -37,7 +37,8 @@ impl Waiter {
         }
     }
 
-    /// The answer; `present` is where the log stood right behind the entry.
+    /// The answer; `present` is where the log stood right behind the entry: its own place, and
+    /// nothing of what came later.
     pub fn answer(self, outcome: Outcome, present: Sequence) -> Answer {
         match (self, outcome) {
             (Self::Publisher(to, event_id, trace), Outcome::Published { id, duplicate }) => {
