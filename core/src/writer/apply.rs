@@ -179,10 +179,16 @@ impl WriterThread {
             return Ok(());
         };
         self.hub.reset(present);
-        // What the journal has is not applied once more.
         if let Some(log) = self.log.id {
             let applied = log.position(present);
-            self.messages.retain(|arrived| arrived.position > applied);
+            // What the journal has is not applied once more; who waited for it is told, and what is
+            // under way has its room.
+            let is_applied = |first: &mut Arrived| first.position <= applied;
+            while let Some(before) = self.messages.pop_front_if(is_applied) {
+                if let Some(ticket) = before.ticket {
+                    self.flights.lose(ticket);
+                }
+            }
             self.log.status.change(|state| {
                 state.sequence = present;
                 state.applied = applied;

@@ -274,6 +274,41 @@ async fn an_answer_stands_at_its_own_entry_whatever_was_applied_with_it() {
     assert_eq!((revoked.cursor, revoked.was_revoked), (place(4), false));
 }
 
+/// sled fails when the journal has them all: they are there when it is opened again, and none comes
+/// back any more that would be answered.
+#[tokio::test]
+async fn all_that_was_under_way_when_the_store_failed_makes_room_again() {
+    let log = LogId::new(0);
+    let full = thread::FLIGHTS as u64;
+    let mut held = Vec::new();
+    // As many as may be under way come back as one; later ones one by one.
+    let setup = setup_with(StoreSettings::default(), log, move |ticket, entries| {
+        let back = arrived(&log, ticket, Some(ticket), entries);
+        held.extend([Event::Safe(ticket), back]);
+        match ticket < full {
+            true => Vec::new(),
+            false => std::mem::take(&mut held),
+        }
+    });
+    let mut waiting = Vec::new();
+    for count in 1..=thread::FLIGHTS {
+        if count == thread::FLIGHTS {
+            setup.store.lose_engine();
+        }
+        let writer = setup.writer.clone();
+        waiting.push(tokio::spawn(async move { writer.publish(draft(10)).await }));
+        until(|| setup.taken.batches.load(Ordering::SeqCst) == count).await;
+    }
+    for waiting in waiting {
+        let unknown = waiting.await.unwrap().unwrap_err();
+        assert!(matches!(unknown, WriteError::Failed(_)), "{unknown}");
+    }
+    assert_eq!(setup.store.last_sequence(), log.through(full).unwrap());
+    let published = setup.writer.publish(draft(10)).await.unwrap();
+    assert_eq!(published.id, log.sequence(full + 1, 0).unwrap());
+    assert!(setup.status.now().is_ready());
+}
+
 /// With a log of its own, a store that can't be read is not well, and heals though nobody asks; one
 /// that only can't be written is.
 #[tokio::test]
