@@ -192,3 +192,30 @@ fn the_bytes_go_from_disk_journal_and_copies() {
         assert_eq!(seen(&store, "ada").1, 1);
     }
 }
+
+/// sled fails before it has written what was deleted: only the journal has it then.
+#[test]
+fn what_was_deleted_stays_so_when_the_store_is_opened_again() {
+    let everything = Deletion::Everything { of: user("ada") };
+    for deletion in [from(&["ada"], &[1, 2]), from(&[], &[2]), everything] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        publish(&store, &["ada"], "hers", 0);
+        publish(&store, &[], "everyones", 0);
+        let outcome = delete(&store, deletion.clone());
+        assert!(outcome.is_stored(), "{deletion:?}");
+        let left = seen(&store, "ada");
+        // More than once: each time from what the last one made.
+        for _ in 0..2 {
+            store.lose_engine();
+            store.reopen().unwrap();
+            assert_eq!(seen(&store, "ada"), left, "{deletion:?}");
+        }
+        drop(store);
+        let store = open(dir.path());
+        assert_eq!(seen(&store, "ada"), left, "{deletion:?}");
+        assert!(!delete(&store, deletion).is_stored(), "it is known");
+        drop(store);
+        assert_eq!(verify(dir.path()).unwrap().problems, [""; 0]);
+    }
+}

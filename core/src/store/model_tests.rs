@@ -66,6 +66,8 @@ enum Step {
     Merge,
     Sweep,
     Restart,
+    /// sled failed, and is opened again by the process that goes on.
+    Reopen,
     /// It goes on as a copy of itself.
     Snapshot,
     /// The process is killed, or the machine stops.
@@ -107,6 +109,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Merge),
         2 => Just(Step::Sweep),
         1 => Just(Step::Restart),
+        2 => Just(Step::Reopen),
         1 => Just(Step::Snapshot),
         2 => any::<bool>().prop_map(|machine| Step::Crash { machine }),
     ]
@@ -282,6 +285,10 @@ impl Harness {
             Step::Restart => {
                 self.store = None;
                 self.open_again();
+            }
+            Step::Reopen => {
+                self.store().lose_engine();
+                self.store().reopen().unwrap();
             }
             Step::Snapshot => {
                 let copy = {

@@ -184,6 +184,9 @@ impl Store {
                 *active = self.open_again(active)?;
             }
         }
+        // What is replayed is judged by what is there now: a deletion that only the log has would
+        // find nothing to delete where it was known before. Revocations are replayed as they stand.
+        self.load_deletions()?;
         self.replay()
     }
 

@@ -161,6 +161,21 @@ fn a_segment_made_again_from_the_journal_has_them() {
     );
 }
 
+/// sled fails before it has written them: only the journal has them then.
+#[test]
+fn a_store_opened_again_has_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let (first, ada) = (id("first", None), user("ada", AT));
+    revoke(&store, AT, first.clone());
+    revoke(&store, AT, ada.clone());
+    store.lose_engine();
+    store.reopen().unwrap();
+    check(&store, &[&first, &ada]);
+    drop(store);
+    check(&open(dir.path()), &[&first, &ada]);
+}
+
 #[test]
 fn it_is_decided_by_what_is_in_force_alone() {
     let full = RevocationSet::default();

@@ -82,7 +82,7 @@ impl WriterThread {
         let applied = self.commits.commit(batch)?;
         let answers: Vec<_> = landed
             .into_iter()
-            .flat_map(|(ticket, outcomes)| self.land(ticket, outcomes, present))
+            .flat_map(|(ticket, outcomes)| self.land(ticket, outcomes))
             .collect();
         self.hub.publish(&applied);
         let newest = self.messages.drain(..count).next_back();
@@ -132,7 +132,7 @@ impl WriterThread {
                         tracing::error!(%error, "apply an entry");
                         WriteError::Failed(error.to_string())
                     })?;
-                    outcomes.push(outcome);
+                    outcomes.push((outcome, sequence));
                 }
                 staged
                     .landed
@@ -157,15 +157,16 @@ impl WriterThread {
         WriteError::LogHalted(error)
     }
 
-    /// One of this core's own batches was applied: the answers that may be given now.
-    fn land(&mut self, ticket: u64, outcomes: Vec<Outcome>, present: Sequence) -> Vec<Answer> {
+    /// One of this core's own batches was applied: the answers that may be given now. Each stands at
+    /// its own entry, whatever was applied with it.
+    fn land(&mut self, ticket: u64, outcomes: Vec<(Outcome, Sequence)>) -> Vec<Answer> {
         let Some(waiters) = self.flights.land(ticket) else {
             return Vec::new();
         };
         self.metrics.batch_size.observe(waiters.len() as f64);
         let answers = waiters.into_iter().zip(outcomes);
-        let answers = answers.map(|(waiter, outcome)| {
-            let mut answer = waiter.answer(outcome, present);
+        let answers = answers.map(|(waiter, (outcome, sequence))| {
+            let mut answer = waiter.answer(outcome, sequence);
             answer.note(self.hub.traced());
             answer
         });
@@ -178,10 +179,16 @@ impl WriterThread {
             return Ok(());
         };
         self.hub.reset(present);
-        // What the journal has is not applied once more.
         if let Some(log) = self.log.id {
             let applied = log.position(present);
-            self.messages.retain(|arrived| arrived.position > applied);
+            // What the journal has is not applied once more; who waited for it is told, and what is
+            // under way has its room.
+            let is_applied = |first: &mut Arrived| first.position <= applied;
+            while let Some(before) = self.messages.pop_front_if(is_applied) {
+                if let Some(ticket) = before.ticket {
+                    self.flights.lose(ticket);
+                }
+            }
             self.log.status.change(|state| {
                 state.sequence = present;
                 state.applied = applied;
@@ -217,5 +224,6 @@ impl WriterThread {
 struct Staged {
     batch: Batch,
     count: usize,
-    landed: Vec<(u64, Vec<Outcome>)>,
+    /// By their tickets: what became of each entry, and where it stands.
+    landed: Vec<(u64, Vec<(Outcome, Sequence)>)>,
 }

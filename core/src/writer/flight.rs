@@ -37,7 +37,8 @@ impl Waiter {
         }
     }
 
-    /// The answer; `present` is where the log stood right behind the entry.
+    /// The answer; `present` is where the log stood right behind the entry: its own place, and
+    /// nothing of what came later.
     pub fn answer(self, outcome: Outcome, present: Sequence) -> Answer {
         match (self, outcome) {
             (Self::Publisher(to, event_id, trace), Outcome::Published { id, duplicate }) => {
@@ -190,19 +191,29 @@ impl Flights {
         });
     }
 
-    /// Those who wait for this batch, which was applied. One before it that did not land was applied
-    /// while the store was opened again: what became of it is not known here.
+    /// Those who wait for this batch, which was applied. One before it that did not land never will.
     pub fn land(&mut self, ticket: u64) -> Option<Vec<Waiter>> {
-        while let Some(before) = self.under_way.pop_front_if(|first| first.ticket < ticket) {
-            self.bytes -= before.bytes;
-            let unknown = WriteError::Failed("it was opened again".into());
-            refuse_all(before.waiters, &unknown);
-        }
+        self.lose_while(|before| before < ticket);
         let landed = self
             .under_way
             .pop_front_if(|first| first.ticket == ticket)?;
         self.bytes -= landed.bytes;
         Some(landed.waiters)
+    }
+
+    /// This batch, and those before it, were applied while the store was opened again: what became of
+    /// them is not known here.
+    pub fn lose(&mut self, ticket: u64) {
+        self.lose_while(|first| first <= ticket);
+    }
+
+    fn lose_while(&mut self, is_lost: impl Fn(u64) -> bool) {
+        while let Some(lost) = self.under_way.pop_front_if(|first| is_lost(first.ticket)) {
+            self.bytes -= lost.bytes;
+            self.safe.retain(|safe| *safe != lost.ticket);
+            let unknown = WriteError::Failed("it was opened again".into());
+            refuse_all(lost.waiters, &unknown);
+        }
     }
 
     /// The log does not take this one.
@@ -261,5 +272,25 @@ mod tests {
             assert!(matches!(refused, Err(WriteError::Failed(_))));
         }
         assert!(waiting[2].try_recv().is_err(), "answered by who applied it");
+    }
+
+    #[test]
+    fn one_that_is_lost_leaves_nothing_whether_or_not_it_was_safe_before() {
+        let mut flights = Flights::default();
+        let mut waiting = Vec::new();
+        for number in 1..=3 {
+            let (to, answered) = oneshot::channel();
+            flights.begin(number, vec![Waiter::Marker(to)], 10);
+            waiting.push(answered);
+        }
+        assert!(flights.safe(1).is_empty());
+        flights.lose(2);
+        assert!(flights.safe(2).is_empty());
+        assert_eq!((flights.size(), flights.safe.len()), ((1, 10), 0));
+        for answered in &mut waiting[..2] {
+            let refused = answered.try_recv().expect("an answer");
+            assert!(matches!(refused, Err(WriteError::Failed(_))));
+        }
+        assert!(waiting[2].try_recv().is_err(), "it is still under way");
     }
 }

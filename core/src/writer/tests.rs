@@ -1,4 +1,5 @@
-//! The writer over a log that takes everything and brings nothing back, and over a store that fails.
+//! The writer over a log that takes everything and brings back what a test says, and over a store that
+//! fails.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -6,8 +7,8 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use crate::{
-    entry::Entry,
-    log::{Appended, Arrived, Event, LogState, Message},
+    entry::{Entry, Published},
+    log::{Appended, Arrived, Event, LogState, Message, Origin},
     store::{Appender, Retention, StoreSettings},
 };
 
@@ -21,19 +22,27 @@ struct Taken {
     bytes: AtomicUsize,
 }
 
-struct Silent {
+/// What the log brings at once when this batch, by its ticket, is appended.
+type Echo = Box<dyn FnMut(u64, Vec<Entry>) -> Vec<Event> + Send>;
+
+struct Scripted {
     taken: Arc<Taken>,
+    echo: Echo,
+    brings: mpsc::Sender<Event>,
     events: Option<mpsc::Receiver<Event>>,
     ticket: u64,
 }
 
-impl Log for Silent {
+impl Log for Scripted {
     fn append(&mut self, entries: Vec<Entry>) -> Appended {
         let bytes = entries.iter().map(Entry::weight).sum();
         self.taken.batches.fetch_add(1, Ordering::SeqCst);
         self.taken.largest.fetch_max(bytes, Ordering::SeqCst);
         self.taken.bytes.fetch_add(bytes, Ordering::SeqCst);
         self.ticket += 1;
+        for event in (self.echo)(self.ticket, entries) {
+            self.brings.try_send(event).expect("room");
+        }
         Appended::Sent(self.ticket)
     }
 
@@ -53,21 +62,32 @@ struct Setup {
     log: LogId,
     status: LogStatus,
     events: mpsc::Sender<Event>,
+    store: Store,
     _dir: TempDir,
 }
 
+/// Over a log that brings nothing back.
 fn setup(settings: StoreSettings) -> Setup {
+    setup_with(settings, LogId::new(0), |_, _| Vec::new())
+}
+
+fn setup_with(
+    settings: StoreSettings,
+    log: LogId,
+    echo: impl FnMut(u64, Vec<Entry>) -> Vec<Event> + Send + 'static,
+) -> Setup {
     let dir = tempfile::tempdir().unwrap();
-    let log = LogId::new(0);
     let store = Store::open_shared(dir.path(), settings, Retention::default(), &log).unwrap();
     let metrics: Arc<Metrics> = Arc::default();
     let status = LogStatus::new(LogState::caught_up(0), Some(log), metrics.clone());
     let hub = Arc::new(Hub::with(0, Default::default(), metrics.clone()));
     let taken: Arc<Taken> = Arc::default();
-    let (events, brought) = mpsc::channel(64);
+    let (events, brought) = mpsc::channel(128);
     let attached = Attached {
-        log: Box::new(Silent {
+        log: Box::new(Scripted {
             taken: taken.clone(),
+            echo: Box::new(echo),
+            brings: events.clone(),
             events: Some(brought),
             ticket: 0,
         }),
@@ -76,7 +96,8 @@ fn setup(settings: StoreSettings) -> Setup {
         wait: Duration::from_secs(10),
     };
     let settings = WriterSettings::default();
-    let (writer, handle) = Writer::start(store, hub, attached, &settings, metrics).unwrap();
+    let started = Writer::start(store.clone(), hub, attached, &settings, metrics);
+    let (writer, handle) = started.unwrap();
     Setup {
         writer,
         handle,
@@ -84,6 +105,7 @@ fn setup(settings: StoreSettings) -> Setup {
         log,
         status,
         events,
+        store,
         _dir: dir,
     }
 }
@@ -97,6 +119,33 @@ fn draft(bytes: usize) -> Draft {
         data: "d".repeat(bytes),
         ttl: None,
     }
+}
+
+/// A message of the log; with a ticket, of ours.
+fn arrived(log: &LogId, position: u64, ticket: Option<u64>, entries: Vec<Entry>) -> Event {
+    let appender = match ticket {
+        Some(number) => Appender { id: 1, number },
+        // Each of another core.
+        None => Appender {
+            id: 1 + position,
+            number: 1,
+        },
+    };
+    let message = Message {
+        origin: Origin {
+            log: *log,
+            retention: None,
+        },
+        at: 1,
+        appender: Some(appender),
+        entries,
+    };
+    Event::Message(Arrived {
+        position,
+        message,
+        crc: 0,
+        ticket,
+    })
 }
 
 /// Waits until it is so; the test's own time-out is the deadline.
@@ -163,24 +212,8 @@ async fn while_nothing_can_be_applied_all_are_told_at_once() {
         ..StoreSettings::default()
     });
     assert!(setup.status.now().is_ready());
-    let message = Message::decode(&Message::stamped(
-        &Message::body(
-            &crate::log::Origin {
-                log: setup.log,
-                retention: None,
-            },
-            &[],
-        ),
-        1,
-        Some(Appender { id: 1, number: 1 }),
-    ));
-    let arrived = Arrived {
-        position: 1,
-        message: message.unwrap(),
-        crc: 0,
-        ticket: None,
-    };
-    setup.events.send(Event::Message(arrived)).await.unwrap();
+    let arrived = arrived(&setup.log, 1, None, Vec::new());
+    setup.events.send(arrived).await.unwrap();
     until(|| setup.status.stuck().is_some()).await;
     let why = setup.status.now().unready().expect("not ready");
     assert!(why.contains("the disk is full"), "{why}");
@@ -193,6 +226,87 @@ async fn while_nothing_can_be_applied_all_are_told_at_once() {
     assert!(started.elapsed() < Duration::from_secs(5), "at once");
     assert_eq!(setup.taken.batches.load(Ordering::SeqCst), 0);
     setup.handle.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_stands_at_its_own_entry_whatever_was_applied_with_it() {
+    let log = LogId::new(0);
+    // Right behind each batch stands what somebody else publishes, and both are applied as one.
+    let setup = setup_with(StoreSettings::default(), log, move |ticket, entries| {
+        let published = Published {
+            at: 1,
+            source_id: "other".into(),
+            event_id: ticket.to_string(),
+            topic: "".into(),
+            data: "d".into(),
+            expires_at: None,
+        };
+        let other = Entry::Published(Audience::Everyone, Arc::new(published));
+        vec![
+            Event::Safe(ticket),
+            arrived(&log, 10 * ticket, Some(ticket), entries),
+            arrived(&log, 10 * ticket + 1, None, vec![other]),
+        ]
+    });
+    let place = |ticket: u64| log.sequence(10 * ticket, 0).unwrap();
+    let ada = RecipientId::new("ada").unwrap();
+    let published = setup.writer.publish(draft(10)).await.unwrap();
+    assert_eq!(published.id, place(1));
+    let mark = || {
+        let target = ReadTarget::UpTo(Sequence::MAX);
+        setup.writer.set_read_state(ada.clone(), target, true)
+    };
+    let marked = mark().await.unwrap();
+    let expected = ReadStateOutcome {
+        cursor: place(2),
+        changed: 2,
+        unread_count: 0,
+    };
+    assert_eq!(marked, expected, "what came behind it is not counted");
+    let everything = Deletion::Everything { of: ada };
+    let deleted = setup.writer.delete(everything).await.unwrap();
+    assert_eq!((deleted.cursor, deleted.deleted), (place(3), 3));
+    let revocation = Revocation {
+        tokens: mercurio_auth::Revoked::Id("id".into()),
+        until: None,
+    };
+    let revoked = setup.writer.revoke(revocation).await.unwrap();
+    assert_eq!((revoked.cursor, revoked.was_revoked), (place(4), false));
+}
+
+/// sled fails when the journal has them all: they are there when it is opened again, and none comes
+/// back any more that would be answered.
+#[tokio::test]
+async fn all_that_was_under_way_when_the_store_failed_makes_room_again() {
+    let log = LogId::new(0);
+    let full = thread::FLIGHTS as u64;
+    let mut held = Vec::new();
+    // As many as may be under way come back as one; later ones one by one.
+    let setup = setup_with(StoreSettings::default(), log, move |ticket, entries| {
+        let back = arrived(&log, ticket, Some(ticket), entries);
+        held.extend([Event::Safe(ticket), back]);
+        match ticket < full {
+            true => Vec::new(),
+            false => std::mem::take(&mut held),
+        }
+    });
+    let mut waiting = Vec::new();
+    for count in 1..=thread::FLIGHTS {
+        if count == thread::FLIGHTS {
+            setup.store.lose_engine();
+        }
+        let writer = setup.writer.clone();
+        waiting.push(tokio::spawn(async move { writer.publish(draft(10)).await }));
+        until(|| setup.taken.batches.load(Ordering::SeqCst) == count).await;
+    }
+    for waiting in waiting {
+        let unknown = waiting.await.unwrap().unwrap_err();
+        assert!(matches!(unknown, WriteError::Failed(_)), "{unknown}");
+    }
+    assert_eq!(setup.store.last_sequence(), log.through(full).unwrap());
+    let published = setup.writer.publish(draft(10)).await.unwrap();
+    assert_eq!(published.id, log.sequence(full + 1, 0).unwrap());
+    assert!(setup.status.now().is_ready());
 }
 
 /// With a log of its own, a store that can't be read is not well, and heals though nobody asks; one

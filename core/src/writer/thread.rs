@@ -29,7 +29,7 @@ use super::{
 const EVENTS: usize = 256;
 
 /// Batches under way in a log elsewhere, and bytes in them; with more, requests wait.
-const FLIGHTS: usize = 32;
+pub(super) const FLIGHTS: usize = 32;
 const FLIGHT_BYTES: usize = FLIGHTS * MESSAGE_BYTES;
 
 /// Bytes of a batch for a log elsewhere, at most; one entry may be larger.
