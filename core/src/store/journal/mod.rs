@@ -161,12 +161,7 @@ impl Journal {
     /// # Errors
     /// Nothing of it is there, and [`Journal::repair`] has to be called before the next attempt.
     pub fn append(&mut self, frame: &Frame) -> Result<(), StoreError> {
-        if self.failed {
-            return Err(StoreError::Engine {
-                dir: self.dir.clone(),
-                message: "the log failed and is being opened again".into(),
-            });
-        }
+        self.check_failed()?;
         if !frame.is_next(self.next) {
             let message = format!(
                 "entry {} is not the next one, which is {}",
@@ -191,12 +186,23 @@ impl Journal {
         Ok(())
     }
 
+    fn check_failed(&self) -> Result<(), StoreError> {
+        if self.failed {
+            return Err(StoreError::Engine {
+                dir: self.dir.clone(),
+                message: "the log failed and is being opened again".into(),
+            });
+        }
+        Ok(())
+    }
+
     /// Makes safe what was left to the log elsewhere.
     ///
     /// # Errors
-    /// It can't be synced.
+    /// It can't be synced, or failed before and was not [repaired](Self::repair).
     pub fn sync(&mut self) -> Result<(), StoreError> {
-        if self.durability == Durability::Elsewhere && !self.failed {
+        if self.durability == Durability::Elsewhere {
+            self.check_failed()?;
             let synced = self.output.sync();
             self.failed = synced.is_err();
             synced.map_err(StoreError::io("sync", &self.path()))?;
