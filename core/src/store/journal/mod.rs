@@ -37,6 +37,7 @@ mod tests;
 
 use std::{
     fs::{self, File},
+    io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
@@ -338,11 +339,22 @@ fn create(
         file.sync_all()?;
         // Opened first: once it has its name, it is what is appended to.
         let output = Output::open(&part, head.len() as u64, durability)?;
-        fs::rename(&part, &path)?;
-        sync_dir(dir)?;
+        give_name(&part, &path, dir)?;
         Ok(output)
     });
     made.map_err(StoreError::io("create", &path))
+}
+
+/// Where it fails, no file has the name: the one before goes on to be appended to, and the next start
+/// would take an empty one behind it for damage.
+fn give_name(part: &Path, path: &Path, dir: &Path) -> io::Result<()> {
+    fs::rename(part, path)?;
+    sync_dir(dir).inspect_err(|_| {
+        // If even this fails, it is left to be found; made again, the file has its name anew.
+        if let Err(error) = fs::remove_file(path) {
+            tracing::warn!(%error, path = %path.display(), "remove a file of the log that was not made");
+        }
+    })
 }
 
 fn list(dir: &Path) -> Result<Vec<Sequence>, StoreError> {

@@ -113,6 +113,19 @@ fn a_failed_log_takes_nothing_until_it_is_repaired() {
 }
 
 #[test]
+fn a_file_that_was_not_made_has_no_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let (part, named) = (dir.path().join("2.part"), dir.path().join("2.log"));
+    fs::write(&part, b"").unwrap();
+    let not_there = dir.path().join("not there");
+    give_name(&part, &named, &not_there).unwrap_err();
+    assert!(!named.exists());
+    fs::write(&part, b"").unwrap();
+    give_name(&part, &named, dir.path()).unwrap();
+    assert!(named.exists());
+}
+
+#[test]
 fn a_copy_of_a_shared_log_has_holes_and_appenders() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = Journal::open(dir.path(), 0, Durability::Elsewhere).unwrap();
