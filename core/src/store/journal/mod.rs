@@ -124,6 +124,7 @@ impl Journal {
             progress,
         };
         journal.repair()?;
+        journal.high_water.note(journal.last());
         Ok(journal)
     }
 
