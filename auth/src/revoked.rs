@@ -117,6 +117,26 @@ impl RevocationSet {
         }
     }
 
+    /// Sets what holds of exactly these tokens, whatever held of them before.
+    pub fn set(&self, revocation: &Revocation) {
+        let mut known = self.write();
+        let until = revocation.until;
+        match &revocation.tokens {
+            Revoked::Id(id) => drop(known.ids.insert(id.clone(), until)),
+            Revoked::User {
+                user,
+                issued_before,
+            } => {
+                let issued_before = *issued_before;
+                let of = OfUser {
+                    issued_before,
+                    until,
+                };
+                known.users.insert(user.clone(), of);
+            }
+        }
+    }
+
     /// The one of exactly these tokens. One that is past by then is dropped.
     #[must_use]
     pub fn of(&self, tokens: &Revoked, now: u64) -> Option<Revocation> {
@@ -267,6 +287,14 @@ mod tests {
         assert_eq!(set.all(), [id("b", None)]);
         set.add(&user("u", 11, Some(50)));
         assert_eq!((set.of(&of_u, 50), set.len()), (None, 1));
+        set.add(&user("u", 11, Some(50)));
+        for one in [user("u", 9, Some(70)), id("b", Some(70))] {
+            set.set(&one);
+            assert_eq!(set.of(&one.tokens, 60), Some(one));
+        }
+        set.set(&id("b", None));
+        set.forget_past(70);
+        assert_eq!(set.all(), [id("b", None)]);
         assert!(id("b", Some(5)).is_past(5) && !id("b", Some(6)).is_past(5));
     }
 }

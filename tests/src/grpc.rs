@@ -21,7 +21,7 @@ use tonic_types::StatusExt as _;
 
 use crate::{
     leaks,
-    wait::{SOON, within},
+    wait::{LATER, SOON, within},
 };
 
 /// The generated client with a token on each call.
@@ -134,10 +134,10 @@ impl Api {
         Api { client, admin }
     }
 
-    /// Publishes; waits a deadline at most.
+    /// Publishes; waits a deadline at most, which is longer than a test has a core stopped.
     pub async fn try_publish(&self, request: PublishRequest) -> Result<PublishResponse, Status> {
         let mut client = self.client.clone();
-        within("publish", SOON, client.publish(request))
+        within("publish", LATER, client.publish(request))
             .await
             .map(tonic::Response::into_inner)
     }

@@ -351,7 +351,8 @@ impl Link {
     }
 
     /// Which of ours it is, where it is the next one of its appender's; and whether it never will be,
-    /// because this appender is not known any more.
+    /// because this appender is not known any more. One of which nothing has come yet was not known
+    /// before either: its first was lost, or is still under way, and is the next one when it comes.
     fn turn(&mut self, appender: Appender) -> (Option<u64>, bool) {
         let is_ours = appender.id == self.outbox.id();
         if self.appenders.is_next(appender) {
@@ -359,7 +360,8 @@ impl Link {
             let ticket = is_ours.then(|| self.outbox.seen(appender.number));
             return (ticket.flatten(), false);
         }
-        (None, is_ours && !self.appenders.knows(appender.id))
+        let was_known = is_ours && self.outbox.has_landed();
+        (None, was_known && !self.appenders.knows(appender.id))
     }
 
     /// Where the log ends now.

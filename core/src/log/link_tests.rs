@@ -210,6 +210,27 @@ async fn who_was_forgotten_goes_on_under_a_new_id() {
     }
 }
 
+/// A connection that broke after the start: the first message was lost, and the second stands there.
+#[tokio::test(start_paused = true)]
+async fn whose_first_message_was_lost_is_not_forgotten() {
+    let memory = Memory::new();
+    let mut ends = Ends::new(&memory, 0, Progress::default());
+    for (ticket, entries) in [(1, 2), (2, 3)] {
+        let body = Message::body(&memory.origin, &vec![mark(1); entries]);
+        let send = ends.link.outbox.push(ticket, body);
+        if ticket == 2 {
+            memory.put(ends.link.stamped(&send));
+        }
+    }
+    let id = ends.link.outbox.id();
+    ends.lands(&memory, 1).await;
+    ends.lands(&memory, 2).await;
+    assert_eq!(ends.link.outbox.id(), id);
+    for entries in [2, 3] {
+        assert_eq!(taken(&memory, entries), 1, "once each");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_larger_than_the_log_takes_is_refused_and_holds_up_nothing() {
     let mut memory = Memory::new();

@@ -16,6 +16,8 @@ use crate::store::Appender;
 pub(super) struct Outbox {
     /// As whom this core appends, and as what the last one of `messages`.
     last: Appender,
+    /// One came back in its turn under this id: the log knows it, or has forgotten it.
+    has_landed: bool,
     messages: VecDeque<Sent>,
     /// Came back, but the engine has not said that it is safe.
     unconfirmed: Vec<u64>,
@@ -40,6 +42,7 @@ impl Outbox {
     pub fn new() -> Self {
         Self {
             last: new_appender(),
+            has_landed: false,
             messages: VecDeque::new(),
             unconfirmed: Vec::new(),
         }
@@ -48,6 +51,11 @@ impl Outbox {
     /// As whom this core appends.
     pub fn id(&self) -> u64 {
         self.last.id
+    }
+
+    /// Whether the log has taken something of this core under its id.
+    pub fn has_landed(&self) -> bool {
+        self.has_landed
     }
 
     pub fn push(&mut self, ticket: u64, body: Bytes) -> Send {
@@ -67,6 +75,7 @@ impl Outbox {
 
     /// One of ours came back in its turn. `None`: it did before.
     pub fn seen(&mut self, number: u64) -> Option<u64> {
+        self.has_landed = true;
         let seen = self.messages.pop_front_if(|first| first.number == number)?;
         if !seen.is_confirmed {
             self.unconfirmed.push(seen.ticket);
@@ -104,6 +113,7 @@ impl Outbox {
     /// From now on this core appends under a new id: what is under way is numbered anew.
     pub fn rename(&mut self) {
         self.last = new_appender();
+        self.has_landed = false;
         for sent in &mut self.messages {
             self.last.number += 1;
             sent.number = self.last.number;

@@ -465,6 +465,8 @@ impl Batch {
     fn revoke(&mut self, sequence: Sequence, entry: TokensRevoked) {
         let TokensRevoked { at, revocation } = entry;
         self.tally.last_at = at.max(self.tally.last_at);
+        let (known, staged) = (&self.store.0.revoked, &self.staging.revocations);
+        let revocation = revocations::joined(known, staged, revocation, self.tally.last_at);
         let stored = revocations::encode(&revocation);
         self.writes.insert(revocations::key(sequence), stored);
         self.tally.revocations += 1;
@@ -561,7 +563,7 @@ impl Batch {
         self.staging
             .revocations
             .iter()
-            .for_each(|it| revoked.add(it));
+            .for_each(|it| revoked.set(it));
         let mut state = self.store.0.state.write();
         let deleted = self.staging.deletions.since(0);
         if !deleted.is_empty() {

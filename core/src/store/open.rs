@@ -209,7 +209,7 @@ impl Store {
     /// Seals the active segment and begins a new one. Does nothing while there is no entry in it.
     ///
     /// # Errors
-    /// The new one can't be made; the active one stays.
+    /// The journal can't be synced, or the new one can't be made; the active one stays.
     pub fn roll(&self) -> Result<(), StoreError> {
         let (number, meta) = {
             let active = &self.0.state.read().active;
@@ -223,6 +223,9 @@ impl Store {
             }
             (active.number, active.meta())
         };
+        // Once the segment can be seen to be sealed it may be packed, which makes it safe: the journal
+        // must not end before it then. Nothing is appended meanwhile: who rolls is who appends.
+        self.0.journal.lock().sync()?;
         let next = create_active(
             &self.0.dir.join("segments"),
             number + 1,

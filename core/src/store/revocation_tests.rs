@@ -176,6 +176,54 @@ fn a_store_opened_again_has_them() {
     check(&open(dir.path()), &[&first, &ada]);
 }
 
+/// A core that ran on, one that was started again, and one that packed what it had.
+#[test]
+fn what_is_past_says_nothing_of_what_was_revoked_later() {
+    let until = |issued_before, until| Revocation {
+        until: Some(until),
+        ..user("ada", issued_before)
+    };
+    // What is there, when the next one comes, and what holds then.
+    for (issued_before, first_until, at, expected) in [
+        (AT + 9, AT + 5, AT + 6, AT + 1),
+        (AT + 9, AT + 50, AT + 6, AT + 9),
+        (AT + 1, AT + 50, AT + 60, AT + 1),
+    ] {
+        let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        let all = [until(issued_before, first_until), until(AT + 1, AT + HOUR)];
+        let expected = until(expected, AT + HOUR);
+        for (place, dir) in dirs.iter().enumerate() {
+            let store = open(dir.path());
+            let outcomes = [(AT, &all[0]), (at, &all[1])]
+                .map(|(at, revocation)| revoke(&store, at, revocation.clone()));
+            assert_eq!(outcomes, [const { Outcome::Revoked(Revoking::New) }; 2]);
+            publish(&store, AT + 60);
+            check(&store, &[&expected]);
+            if place == 2 {
+                store.roll().unwrap();
+                while store.pack_one(AT + 60).unwrap() {}
+            }
+            if place > 0 {
+                drop(store);
+                check(&open(dir.path()), &[&expected]);
+            }
+        }
+    }
+    // All in one batch.
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut batch = Batch::new(&store);
+    for (at, revocation) in [
+        (AT, until(AT + 9, AT + 5)),
+        (AT + 6, until(AT + 1, AT + HOUR)),
+    ] {
+        let entry = Entry::TokensRevoked(TokensRevoked { at, revocation });
+        batch.apply(batch.next_sequence(), entry).unwrap();
+    }
+    batch.commit().unwrap();
+    check(&store, &[&until(AT + 1, AT + HOUR)]);
+}
+
 #[test]
 fn it_is_decided_by_what_is_in_force_alone() {
     let full = RevocationSet::default();

@@ -121,17 +121,20 @@ impl Store {
         self.0.revoked.clone()
     }
 
-    /// Takes into memory what the segments have.
+    /// Takes into memory what the segments have. What is past says nothing any more of what was
+    /// revoked later of the same tokens: see [`joined`].
     pub(super) fn load_revocations(&self) -> Result<(), StoreError> {
+        let now = self.log_time();
         let state = self.0.state.read();
-        for segment in state.sealed.iter() {
-            for revocation in segment.revocations()? {
-                self.0.revoked.add(&revocation);
+        let add = |revocation: &Revocation| {
+            if !revocation.is_past(now) {
+                self.0.revoked.add(revocation);
             }
+        };
+        for segment in state.sealed.iter() {
+            segment.revocations()?.iter().for_each(add);
         }
-        for revocation in &state.active.index.revocations {
-            self.0.revoked.add(revocation);
-        }
+        state.active.index.revocations.iter().for_each(add);
         Ok(())
     }
 }
@@ -155,12 +158,7 @@ pub(super) fn judge(
     new: &Revocation,
     at: Millis,
 ) -> Revoking {
-    let batch = RevocationSet::default();
-    known
-        .of(&new.tokens, at)
-        .iter()
-        .for_each(|it| batch.add(it));
-    staged.iter().for_each(|revocation| batch.add(revocation));
+    let batch = in_force(known, staged, &new.tokens, at);
     if new.is_past(at) || batch.covers(new) {
         return Revoking::Before;
     }
@@ -174,6 +172,34 @@ pub(super) fn judge(
         }
     }
     Revoking::New
+}
+
+/// What is stored of it: with what else is in force of the same tokens then, as far and as long as
+/// any says. So each one stands for itself, and whether those before it were dropped when they
+/// were past, by a core that ran on or by one that was started again, makes no difference.
+pub(super) fn joined(
+    known: &RevocationSet,
+    staged: &[Revocation],
+    new: Revocation,
+    at: Millis,
+) -> Revocation {
+    let all = in_force(known, staged, &new.tokens, at);
+    all.add(&new);
+    all.of(&new.tokens, at).unwrap_or(new)
+}
+
+/// Of the batch that is being made all, and of those before it that of these tokens.
+fn in_force(
+    known: &RevocationSet,
+    staged: &[Revocation],
+    tokens: &Revoked,
+    at: Millis,
+) -> RevocationSet {
+    let set = RevocationSet::default();
+    known.of(tokens, at).iter().for_each(|it| set.add(it));
+    let staged = staged.iter().filter(|it| !it.is_past(at));
+    staged.for_each(|it| set.add(it));
+    set
 }
 
 /// The key of one in a live segment.

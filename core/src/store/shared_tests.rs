@@ -117,6 +117,21 @@ fn what_was_applied_last_is_known_after_a_restart_a_crash_and_a_roll() {
 }
 
 #[test]
+fn a_segment_is_not_sealed_before_the_journal_is_safe() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), HOUR).unwrap();
+    apply(&store, 1, AT, Some(entry("a", AT)));
+    store.0.journal.lock().fail();
+    store.roll().unwrap_err();
+    // It would be packed, and the journal may end before it.
+    assert!(!store.pack_one(AT).unwrap());
+    assert_eq!(store.segments(), 1);
+    store.reopen().unwrap();
+    store.roll().unwrap();
+    assert_eq!(store.segments(), 2);
+}
+
+#[test]
 fn another_retention_than_the_datas_is_refused_and_both_are_named() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path(), HOUR).unwrap());

@@ -12,6 +12,11 @@ use super::super::{StoreError, files};
 pub(super) struct HighWater(File);
 
 impl HighWater {
+    /// Of a log that ends with `last`, which is not noted: what a killed process wrote is read, and may
+    /// not be safe yet.
+    ///
+    /// # Errors
+    /// More was safe before.
     pub fn open(dir: &Path, last: Sequence) -> Result<Self, StoreError> {
         let path = dir.join("high-water");
         let mut file = files::open_kept(&path)?;
@@ -25,9 +30,7 @@ impl HighWater {
                 written,
             });
         }
-        let high_water = Self(file);
-        high_water.note(last);
-        Ok(high_water)
+        Ok(Self(file))
     }
 
     /// What was noted last; `None`: nothing that can be read.

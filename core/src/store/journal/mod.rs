@@ -37,6 +37,7 @@ mod tests;
 
 use std::{
     fs::{self, File},
+    io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
@@ -123,6 +124,7 @@ impl Journal {
             progress,
         };
         journal.repair()?;
+        journal.high_water.note(journal.last());
         Ok(journal)
     }
 
@@ -161,12 +163,7 @@ impl Journal {
     /// # Errors
     /// Nothing of it is there, and [`Journal::repair`] has to be called before the next attempt.
     pub fn append(&mut self, frame: &Frame) -> Result<(), StoreError> {
-        if self.failed {
-            return Err(StoreError::Engine {
-                dir: self.dir.clone(),
-                message: "the log failed and is being opened again".into(),
-            });
-        }
+        self.check_failed()?;
         if !frame.is_next(self.next) {
             let message = format!(
                 "entry {} is not the next one, which is {}",
@@ -191,12 +188,23 @@ impl Journal {
         Ok(())
     }
 
+    fn check_failed(&self) -> Result<(), StoreError> {
+        if self.failed {
+            return Err(StoreError::Engine {
+                dir: self.dir.clone(),
+                message: "the log failed and is being opened again".into(),
+            });
+        }
+        Ok(())
+    }
+
     /// Makes safe what was left to the log elsewhere.
     ///
     /// # Errors
-    /// It can't be synced.
+    /// It can't be synced, or failed before and was not [repaired](Self::repair).
     pub fn sync(&mut self) -> Result<(), StoreError> {
-        if self.durability == Durability::Elsewhere && !self.failed {
+        if self.durability == Durability::Elsewhere {
+            self.check_failed()?;
             let synced = self.output.sync();
             self.failed = synced.is_err();
             synced.map_err(StoreError::io("sync", &self.path()))?;
@@ -332,11 +340,22 @@ fn create(
         file.sync_all()?;
         // Opened first: once it has its name, it is what is appended to.
         let output = Output::open(&part, head.len() as u64, durability)?;
-        fs::rename(&part, &path)?;
-        sync_dir(dir)?;
+        give_name(&part, &path, dir)?;
         Ok(output)
     });
     made.map_err(StoreError::io("create", &path))
+}
+
+/// Where it fails, no file has the name: the one before goes on to be appended to, and the next start
+/// would take an empty one behind it for damage.
+fn give_name(part: &Path, path: &Path, dir: &Path) -> io::Result<()> {
+    fs::rename(part, path)?;
+    sync_dir(dir).inspect_err(|_| {
+        // If even this fails, it is left to be found; made again, the file has its name anew.
+        if let Err(error) = fs::remove_file(path) {
+            tracing::warn!(%error, path = %path.display(), "remove a file of the log that was not made");
+        }
+    })
 }
 
 fn list(dir: &Path) -> Result<Vec<Sequence>, StoreError> {

@@ -112,6 +112,35 @@ fn a_failed_log_takes_nothing_until_it_is_repaired() {
     log.append(&one(4)).unwrap_err();
 }
 
+/// A killed process leaves what no disk has; a power cut may take it as long as it was not synced.
+#[test]
+fn what_is_found_is_known_to_be_safe_only_once_it_was_synced() {
+    let dir = tempfile::tempdir().unwrap();
+    let shared = || Journal::open(dir.path(), 0, Durability::Elsewhere).unwrap();
+    let mut journal = shared();
+    append(&mut journal, 3);
+    drop(journal);
+    let noted = || HighWater::read(dir.path());
+    HighWater::open(dir.path(), 3).unwrap();
+    assert_eq!(noted(), Some(0), "found, and compared");
+    drop(shared());
+    assert_eq!(noted(), Some(3), "and synced");
+    HighWater::open(dir.path(), 2).err().expect("more was safe");
+}
+
+#[test]
+fn a_file_that_was_not_made_has_no_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let (part, named) = (dir.path().join("2.part"), dir.path().join("2.log"));
+    fs::write(&part, b"").unwrap();
+    let not_there = dir.path().join("not there");
+    give_name(&part, &named, &not_there).unwrap_err();
+    assert!(!named.exists());
+    fs::write(&part, b"").unwrap();
+    give_name(&part, &named, dir.path()).unwrap();
+    assert!(named.exists());
+}
+
 #[test]
 fn a_copy_of_a_shared_log_has_holes_and_appenders() {
     let dir = tempfile::tempdir().unwrap();
