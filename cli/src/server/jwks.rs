@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::error::Failure;
+use crate::{error::Failure, settings::shown_url};
 
 /// The most bytes of a set.
 const SET_MAX: usize = 256 << 10;
@@ -37,6 +37,8 @@ enum From {
     File(Arc<Renewed<Arc<KeySet>>>),
     Url {
         url: Uri,
+        /// What is said of it: a query may hold a secret.
+        shown: String,
         dial: Dial,
         every: Duration,
         current: RwLock<Arc<KeySet>>,
@@ -62,6 +64,7 @@ impl Jwks {
     /// From an address, asked at the start and then this often.
     pub fn url(url: Uri, dial: Dial, every: Duration) -> Self {
         Self::new(From::Url {
+            shown: shown_url(&url.to_string()).into(),
             url,
             dial,
             every,
@@ -89,7 +92,7 @@ impl Jwks {
     /// # Errors
     /// The source doesn't answer, or with something else.
     pub async fn start(&self) -> Result<(), Failure> {
-        let From::Url { url, .. } = &self.from else {
+        let From::Url { shown: url, .. } = &self.from else {
             return Ok(());
         };
         let mut tries = 1..=FIRST_TRIES;
@@ -121,7 +124,7 @@ impl Jwks {
     }
 
     async fn ask_or_say(&self) {
-        if let (Err(error), From::Url { url, .. }) = (self.ask().await, &self.from) {
+        if let (Err(error), From::Url { shown: url, .. }) = (self.ask().await, &self.from) {
             tracing::error!(%url, %error, "no newer set of keys; the last stays");
         }
     }
@@ -135,12 +138,16 @@ impl Jwks {
                 looked.await.map_err(|error| error.to_string())
             }
             From::Url {
-                url, dial, current, ..
+                url,
+                shown,
+                dial,
+                current,
+                ..
             } => {
                 let got = timeout(ANSWER, get(url, dial, SET_MAX)).await;
                 let json = got.map_err(|_| format!("no answer within {ANSWER:?}"))??;
                 let set = KeySet::parse(&json).map_err(|error| error.to_string())?;
-                tracing::debug!(%url, keys = set.len(), "a set of keys");
+                tracing::debug!(url = %shown, keys = set.len(), "a set of keys");
                 *current.write() = Arc::new(set);
                 Ok(())
             }

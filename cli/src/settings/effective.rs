@@ -13,6 +13,8 @@ pub struct Effective {
     name: &'static str,
     /// `None`: it is a secret.
     value: Option<toml::Value>,
+    /// The value is what was given, not only what of it is no secret.
+    is_whole: bool,
     origin: String,
 }
 
@@ -25,7 +27,7 @@ impl Effective {
         };
         let mut values = texts.iter().map(|text| {
             // A number beyond TOML's is read from text as well.
-            value(text).unwrap_or_else(|| toml::Value::String(text.clone()))
+            value(text).unwrap_or_else(|| toml::Value::String(setting.kind.shown(text).into()))
         });
         let value = match setting.repeatable {
             true => toml::Value::Array(values.collect()),
@@ -34,6 +36,7 @@ impl Effective {
         Self {
             name: setting.name,
             value: (!setting.secret).then_some(value),
+            is_whole: texts.iter().all(|text| setting.kind.shown(text) == *text),
             origin: match source {
                 Source::Default(_) => "default".to_owned(),
                 Source::File(path, line, _) => format!("{} line {line}", path.display()),
@@ -49,6 +52,9 @@ impl fmt::Display for Effective {
         match &self.value {
             // A file names no other one.
             Some(value) if *name == CONFIG => write!(f, "# {name} = {value}  # {origin}"),
+            Some(value) if !self.is_whole => {
+                write!(f, "# {name} = {value}, where … is not shown  # {origin}")
+            }
             Some(value) => write!(f, "{name} = {value}  # {origin}"),
             None => write!(f, "# {name} is set, and not shown  # {origin}"),
         }

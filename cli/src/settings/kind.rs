@@ -1,6 +1,6 @@
 //! The kinds of values settings take: how each is read from text, and what is said where it can't be.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{borrow::Cow, net::IpAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 use tonic::codegen::http::{HeaderName, Uri};
@@ -121,6 +121,15 @@ impl Kind {
         }
     }
 
+    /// A value as it may be shown: of a URL, right or wrong, what may be secret is left out.
+    #[must_use]
+    pub fn shown(self, text: &str) -> Cow<'_, str> {
+        match self {
+            Self::CoreUrl | Self::KeysUrl | Self::LogUrl | Self::Origin => shown_url(text),
+            _ => text.into(),
+        }
+    }
+
     /// Reads a value; `None` where it is not what [`Kind::wanted`] says.
     #[must_use]
     pub fn read(self, text: &str) -> Option<Value> {
@@ -196,6 +205,30 @@ impl Kind {
 pub fn network(text: &str) -> Option<IpNet> {
     let whole = text.parse::<IpAddr>().map(IpNet::from);
     whole.or_else(|_| text.parse()).ok()
+}
+
+/// A URL as it may be shown: without user, password, query and fragment.
+///
+/// It may be no URL at all. A password that is not escaped may have `/`, `?` and `@` in it: so all
+/// in front of the last `@` is left out first, and too much rather than too little.
+#[must_use]
+pub fn shown_url(text: &str) -> Cow<'_, str> {
+    let mut shown = Cow::from(text);
+    if let Some((before, host)) = text.rsplit_once('@') {
+        let is_scheme = |it: &&str| {
+            it.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"+.-".contains(&b))
+        };
+        let scheme = before.split_once("://").map(|(scheme, _)| scheme);
+        shown = match scheme.filter(is_scheme) {
+            Some(scheme) => format!("{scheme}://…@{host}").into(),
+            None => format!("…@{host}").into(),
+        };
+    }
+    match shown.find(['?', '#']) {
+        Some(end) => format!("{}…", &shown[..=end]).into(),
+        None => shown,
+    }
 }
 
 fn is_address(text: &str) -> bool {
@@ -299,6 +332,29 @@ mod tests {
         ] {
             assert!(kind.read(text).is_some(), "{kind:?} {text:?}");
         }
+    }
+
+    #[test]
+    fn of_a_url_only_what_is_no_secret_is_shown() {
+        for (text, shown) in [
+            ("nats://nats:4222", "nats://nats:4222"),
+            ("nats://bob:PASS@nats:4222", "nats://…@nats:4222"),
+            ("amqp://bob:PA/S?S@PA#SS@mq/inbox", "amqp://…@mq/inbox"),
+            ("bob:PASS@nats:4222", "…@nats:4222"),
+            ("bob:PASS://x@nats", "…@nats"),
+            (
+                "https://id.example/keys?key=PASS",
+                "https://id.example/keys?…",
+            ),
+            ("https://id.example/keys#PASS", "https://id.example/keys#…"),
+            ("https://a:PASS@id.example/?PASS", "https://…@id.example/?…"),
+            ("", ""),
+        ] {
+            for kind in [Kind::CoreUrl, Kind::KeysUrl, Kind::LogUrl, Kind::Origin] {
+                assert_eq!(kind.shown(text), shown);
+            }
+        }
+        assert_eq!(Kind::Path.shown("a?b@c"), "a?b@c");
     }
 
     #[test]

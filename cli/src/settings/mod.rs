@@ -17,6 +17,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command as ClapCommand};
 use ipnet::IpNet;
 
 pub use effective::Effective;
+pub use kind::shown_url;
 pub use problem::{Problem, Problems};
 pub use table::Command;
 
@@ -59,12 +60,7 @@ impl Settings {
             for text in texts {
                 match setting.kind.read(text) {
                     Some(value) => values.entry(setting.name).or_default().push(value),
-                    None => problems.push(Problem::value(
-                        source,
-                        text,
-                        setting.secret,
-                        &setting.kind.wanted(),
-                    )),
+                    None => problems.push(Problem::of_setting(source, text, setting)),
                 }
             }
             if problems.len() == before {

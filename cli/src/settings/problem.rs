@@ -2,6 +2,8 @@
 
 use std::{fmt, path::PathBuf};
 
+use super::table::Setting;
+
 /// Where a value comes from; later ones give way to earlier ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -54,6 +56,13 @@ impl Problem {
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
         Self(message.into())
+    }
+
+    /// A value that a setting can't have. What of it is a secret is not shown.
+    #[must_use]
+    pub fn of_setting(source: &Source, value: &str, setting: &Setting) -> Self {
+        let Setting { kind, secret, .. } = setting;
+        Self::value(source, &kind.shown(value), *secret, &kind.wanted())
     }
 
     /// A value that is not what is allowed; a secret's is not shown.

@@ -4,6 +4,7 @@
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use super::{
+    effective::Effective,
     kind::{Kind, Value},
     layers::{All, Given, first},
     problem::{Problem, Problems, Source},
@@ -146,6 +147,34 @@ fn what_is_secret_is_known_to_be_and_never_shown() {
     }
     assert!(setting("jwt-secret").secret && setting("token").secret);
     assert!(!setting("token").flag, "the process list would show it");
+}
+
+#[test]
+fn a_password_in_a_url_is_never_shown() {
+    let mut urls = 0;
+    for setting in table::all() {
+        if !setting
+            .name
+            .split('-')
+            .any(|part| part == "url" || part == "endpoint")
+        {
+            continue;
+        }
+        urls += 1;
+        let texts = ["nats://bob:hunter2@nats:4222", "https://a/b?key=hunter2"].map(String::from);
+        for source in sources() {
+            for text in &texts {
+                let said = Problem::of_setting(&source, text, setting).to_string();
+                assert!(!said.contains("hunter2"), "{said}");
+            }
+            let said = Effective::new(setting, &texts[1..], &source).to_string();
+            assert!(
+                !said.contains("hunter2") && said.starts_with("# "),
+                "{said}"
+            );
+        }
+    }
+    assert!(urls >= 6, "{urls}");
 }
 
 #[test]
