@@ -68,7 +68,8 @@ fn measure(name: &str, engine: Option<&Engine>, quick: bool, report: &mut Report
     if let Some(engine) = engine.filter(|_| !quick) {
         // Each applies everything: what one more costs is one more applying, not one more log.
         target.add_core(&engine.args());
-        latency(&format!("{name}, one more core"), &mut target, quick, report);
+        let core = format!("{name}, one more core");
+        latency(&core, &mut target, quick, report);
         target.add_gateway();
         let both = format!("{name}, one more core and gateway");
         latency(&both, &mut target, quick, report);
