@@ -190,6 +190,12 @@ pub async fn serve(
         log,
         metrics,
         reads: Arc::new(Semaphore::new(settings.transport.reads)),
+        messages: grpc::Room::new(
+            settings
+                .transport
+                .message_room
+                .max(settings.limits.message_bytes()),
+        ),
         snapshots: grpc::Held::new(settings.transport.snapshots),
         publishers: Rates::new(settings.limits.publishes_per_publisher),
         traces: settings.traces,

@@ -127,7 +127,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Bytes of the largest message that a request within the limits can be. Twice over,
+    /// Bytes of the largest message that a publish or a gateway's can be within the limits. Twice over,
     /// and gRPC's usual 4 MiB at least: so what is too large is answered by naming the field, and
     /// only what is far too large by refusing the message.
     #[must_use]
@@ -137,13 +137,16 @@ impl Limits {
         let id = RECIPIENT_ID_MAX + FIELD;
         let ids = self.recipients.max(self.relay_ids).saturating_mul(id);
         let texts = self.data_bytes + self.source_id_bytes + self.event_id_bytes;
-        let topics = self.topic_filters.max(1).saturating_mul(TOPIC_MAX + FIELD);
-        let marks = self.mark_ids.saturating_mul(10);
-        let message = ids
-            .saturating_add(texts)
-            .saturating_add(topics)
-            .saturating_add(marks);
+        let message = ids.saturating_add(texts).saturating_add(TOPIC_MAX + FIELD);
         message.saturating_mul(2).max(4 << 20)
+    }
+
+    /// The same of a request that neither publishes nor is a gateway's. 64 KiB at least.
+    #[must_use]
+    pub fn short_message_bytes(&self) -> usize {
+        let topics = self.topic_filters.saturating_mul(TOPIC_MAX + 6);
+        let marks = self.mark_ids.saturating_mul(10);
+        topics.saturating_add(marks).saturating_mul(2).max(64 << 10)
     }
 }
 
@@ -186,6 +189,9 @@ pub struct Transport {
     pub handshake_timeout: Duration,
     /// How long a call may take to be answered; a stream, to begin. Default 30 s.
     pub call_timeout: Duration,
+    /// Bytes of messages that are on their way at once, the first 4 KiB of each aside; room for
+    /// one at least. Default 64 MiB.
+    pub message_room: usize,
     /// Reads of the store at once. Default 64.
     pub reads: usize,
     /// Snapshots held at once, and reads of them. Default 2.
@@ -205,6 +211,7 @@ impl Default for Transport {
             keepalive_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
             call_timeout: Duration::from_secs(30),
+            message_room: 64 << 20,
             reads: 64,
             snapshots: 2,
             snapshot_idle: Duration::from_secs(600),

@@ -1,5 +1,5 @@
-//! Lets calls in: who calls is known before anything of the message is read. A message is put
-//! together in memory, and there may be thousands at once on a connection.
+//! Lets calls in: who calls is known before anything of the message is read, and that they may call
+//! this. A message is put together in memory, and there may be thousands at once on a connection.
 
 use std::{
     convert::Infallible,
@@ -12,7 +12,11 @@ use http::{Request, Response};
 use tonic::{body::Body, server::NamedService};
 use tower::Service;
 
-use super::Context;
+use super::{
+    Context,
+    auth::{Method, check_scope},
+    messages,
+};
 
 /// A service that takes calls of those who are known, whose identity it finds in the request.
 #[derive(Clone)]
@@ -54,10 +58,26 @@ where
         let next = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, next);
         Box::pin(async move {
-            let identity = context.identify(request.headers(), request.extensions());
-            match identity.await {
+            let method = Method::of(request.uri().path());
+            let identity = context
+                .identify(request.headers(), request.extensions())
+                .await;
+            let admitted = identity.and_then(|identity| {
+                check_scope(&identity, method)?;
+                Ok(identity)
+            });
+            match admitted {
                 Ok(identity) => {
                     request.extensions_mut().insert(identity);
+                    let most = match method {
+                        Method::Publish => context.limits.message_bytes(),
+                        // Its messages are many, and come one at a time.
+                        Method::Relay => return inner.call(request).await,
+                        Method::Reader | Method::Administrator => {
+                            context.limits.short_message_bytes()
+                        }
+                    };
+                    let request = request.map(|body| messages::bounded(body, most, &context));
                     inner.call(request).await
                 }
                 Err(refusal) => Ok(context.refuse(refusal).into_http()),

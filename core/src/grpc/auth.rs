@@ -3,7 +3,15 @@
 
 use http::{Extensions, HeaderMap};
 use mercurio_auth::{Identity, SCOPE_ADMIN, SCOPE_ANY, SCOPE_PUBLISH, TokenError, is_user};
-use mercurio_proto::PUBLISHER_METADATA;
+use mercurio_proto::{
+    PUBLISHER_METADATA,
+    v1::{
+        admin_service_server::SERVICE_NAME as ADMIN,
+        notification_service_server::SERVICE_NAME as NOTIFICATIONS,
+        relay_service_server::SERVICE_NAME as RELAY,
+        snapshot_service_server::SERVICE_NAME as SNAPSHOTS,
+    },
+};
 use tonic::Request;
 
 use crate::entry::RecipientId;
@@ -13,6 +21,38 @@ use super::{Context, access::Call, incoming::Peer, status::Refusal};
 /// Recipients that cost as much as one publish.
 const RECIPIENTS_OF_ONE: usize = 100;
 
+/// What is called, as far as it matters for who may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    Publish,
+    Relay,
+    Administrator,
+    /// It depends on the message.
+    Reader,
+}
+
+impl Method {
+    /// The one at this path.
+    pub fn of(path: &str) -> Self {
+        match path.trim_start_matches('/').split_once('/') {
+            Some((NOTIFICATIONS, "Publish")) => Self::Publish,
+            Some((RELAY, _)) => Self::Relay,
+            Some((ADMIN | SNAPSHOTS, _)) => Self::Administrator,
+            _ => Self::Reader,
+        }
+    }
+}
+
+/// Refuses who lacks the scope that every call of this method needs.
+pub(super) fn check_scope(identity: &Identity, method: Method) -> Result<(), Refusal> {
+    match method {
+        Method::Publish => as_publisher(identity).map(drop),
+        Method::Relay => as_service(identity).map(drop),
+        Method::Administrator => as_administrator(identity).map(drop),
+        Method::Reader => Ok(()),
+    }
+}
+
 /// Who calls.
 pub(super) fn caller<T>(request: &Request<T>) -> Result<&Identity, Refusal> {
     let admitted = request.extensions().get();
@@ -21,11 +61,7 @@ pub(super) fn caller<T>(request: &Request<T>) -> Result<&Identity, Refusal> {
 
 /// Who calls, if they may publish.
 pub(super) fn publisher<T>(request: &Request<T>) -> Result<&Identity, Refusal> {
-    let identity = caller(request)?;
-    identity
-        .may_publish()
-        .then_some(identity)
-        .ok_or(Refusal::ScopeMissing(SCOPE_PUBLISH))
+    as_publisher(caller(request)?)
 }
 
 /// Who calls, if they may act for any recipient.
@@ -35,11 +71,7 @@ pub(super) fn service<T>(request: &Request<T>) -> Result<&Identity, Refusal> {
 
 /// Who calls, if they may copy everything that is stored.
 pub(super) fn administrator<T>(request: &Request<T>) -> Result<&Identity, Refusal> {
-    let identity = caller(request)?;
-    identity
-        .may_administer()
-        .then_some(identity)
-        .ok_or(Refusal::ScopeMissing(SCOPE_ADMIN))
+    as_administrator(caller(request)?)
 }
 
 /// Whose publish it is: the caller's; or theirs whom a gateway, which may act for anyone, passes it
@@ -94,6 +126,20 @@ impl Context {
         let identity = verified.map_err(Refusal::Token)?;
         as_service(&identity).cloned()
     }
+}
+
+fn as_publisher(identity: &Identity) -> Result<&Identity, Refusal> {
+    identity
+        .may_publish()
+        .then_some(identity)
+        .ok_or(Refusal::ScopeMissing(SCOPE_PUBLISH))
+}
+
+fn as_administrator(identity: &Identity) -> Result<&Identity, Refusal> {
+    identity
+        .may_administer()
+        .then_some(identity)
+        .ok_or(Refusal::ScopeMissing(SCOPE_ADMIN))
 }
 
 fn as_service(identity: &Identity) -> Result<&Identity, Refusal> {

@@ -12,6 +12,7 @@
 //! | `snapshots` | copies of what is stored, for backups and for other cores |
 //! | `admin` | what those who run the service ask |
 //! | `admission`, `auth` | who is let in; who calls, and what they may |
+//! | `messages` | the room for messages on their way |
 //! | `access` | the access log |
 //! | `validate`, `page_token` | from proto; all that is wrong is said at once |
 //! | `convert` | to proto |
@@ -28,6 +29,7 @@ mod ends;
 pub(crate) mod fuzzing;
 mod gateways;
 mod incoming;
+mod messages;
 mod notifications;
 mod page_token;
 mod relay;
@@ -63,6 +65,7 @@ use crate::{
 pub(crate) use admin::About;
 pub(crate) use gateways::Gateways;
 pub use incoming::Door;
+pub(crate) use messages::Room;
 pub use server::ServeError;
 pub(crate) use server::serve;
 pub(crate) use snapshots::Held;
@@ -86,6 +89,7 @@ pub(crate) struct Context {
     pub gateways: Gateways,
     pub about: About,
     pub reads: Arc<Semaphore>,
+    pub messages: Room,
     pub snapshots: Held,
     pub traces: Traces,
     pub shutdown: CancellationToken,

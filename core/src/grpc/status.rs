@@ -44,6 +44,8 @@ pub(super) enum Refusal {
         limit: u32,
         wait: Duration,
     },
+    #[error("messages of {bytes} bytes are being received already; try again")]
+    MessagesBusy { bytes: usize },
     #[error("{reads} reads of the store are under way already; try again")]
     ReadsBusy { reads: usize },
     #[error(
@@ -76,6 +78,7 @@ impl Refusal {
             Self::NoSnapshot => "SNAPSHOT_NOT_FOUND",
             Self::TooManyStreams { .. } => "TOO_MANY_STREAMS",
             Self::RateLimited { .. } => "RATE_LIMITED",
+            Self::MessagesBusy { .. } => "MESSAGES_BUSY",
             Self::ReadsBusy { .. } | Self::Write(WriteError::Busy { .. }) => "STORE_BUSY",
             Self::Write(WriteError::DiskFull { .. }) => "STORE_FULL",
             Self::Write(WriteError::Failed(_)) | Self::Store(_) => "STORE_FAILED",
@@ -96,6 +99,7 @@ impl Refusal {
             Self::NotYourFeed | Self::ScopeMissing(_) => Code::PermissionDenied,
             Self::NotFound | Self::NoSnapshot => Code::NotFound,
             Self::TooManyStreams { .. }
+            | Self::MessagesBusy { .. }
             | Self::RateLimited { .. }
             | Self::Write(WriteError::DiskFull { .. } | WriteError::TooManyRevocations { .. }) => {
                 Code::ResourceExhausted
@@ -124,6 +128,7 @@ impl Refusal {
                 Some(Duration::from_secs(1))
             }
             Self::TooManyStreams { .. } => Some(Duration::from_secs(5)),
+            Self::MessagesBusy { .. } => Some(Duration::from_secs(1)),
             Self::RateLimited { wait, .. } => Some(*wait),
             Self::Write(WriteError::DiskFull { .. }) => Some(Duration::from_secs(10)),
             _ => None,
@@ -148,6 +153,7 @@ impl Refusal {
         matches!(
             self,
             Self::ReadsBusy { .. }
+                | Self::MessagesBusy { .. }
                 | Self::TooManyStreams { .. }
                 | Self::Lagging { .. }
                 | Self::Write(
@@ -297,6 +303,12 @@ mod tests {
                 },
                 Code::ResourceExhausted,
                 "RATE_LIMITED",
+                true,
+            ),
+            (
+                Refusal::MessagesBusy { bytes: 1 },
+                Code::ResourceExhausted,
+                "MESSAGES_BUSY",
                 true,
             ),
             (

@@ -4,6 +4,7 @@ mod admin;
 mod auth;
 mod harness;
 mod history;
+mod incoming;
 mod publish;
 mod relay;
 mod server;
