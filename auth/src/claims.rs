@@ -48,7 +48,7 @@ impl Claims {
         let since = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).ok();
         let issued_at = self.date("iat").ok().flatten().and_then(since);
         Grant {
-            id: self.0.get("jti").and_then(Value::as_str).map(Into::into),
+            id: self.0.get("jti").and_then(text).map(Into::into),
             issued_at: issued_at.and_then(|since| u64::try_from(since.as_millis()).ok()),
         }
     }
@@ -98,10 +98,7 @@ impl Claims {
         let refuse = |problem| ClaimError::new(&rules.user_claim, problem);
         let user = match self.0.get(&rules.user_claim) {
             None | Some(Value::Null) => return Err(refuse(ClaimProblem::Missing)),
-            Some(Value::String(user)) => user.clone(),
-            // A fraction, or more than 64 bits, has no one decimal text.
-            Some(Value::Number(number)) if number.is_u64() || number.is_i64() => number.to_string(),
-            Some(_) => return Err(refuse(ClaimProblem::NotAUser)),
+            Some(value) => text(value).ok_or(refuse(ClaimProblem::NotAUser))?,
         };
         check_user(&user).map_err(refuse)?;
         Ok(user)
@@ -140,6 +137,16 @@ impl Claims {
         }
         // Can't overflow: it is no later than the last second.
         Ok(Some(SystemTime::UNIX_EPOCH + since))
+    }
+}
+
+/// A claim that is text, or a whole number as text. A fraction, or more than 64 bits, has no one
+/// decimal text.
+fn text(claim: &Value) -> Option<String> {
+    match claim {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) if number.is_u64() || number.is_i64() => Some(number.to_string()),
+        _ => None,
     }
 }
 

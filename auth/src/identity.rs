@@ -40,7 +40,7 @@ pub struct Identity {
 /// What a token can be revoked by, beside its user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grant {
-    /// Its `jti`, where that is text.
+    /// Its `jti`, where that is text or a whole number, which is taken as text.
     pub id: Option<Box<str>>,
     /// Its `iat` in milliseconds since the Unix epoch, where that is a date.
     pub issued_at: Option<u64>,

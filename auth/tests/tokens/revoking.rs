@@ -42,6 +42,31 @@ fn by_id() {
 }
 
 #[test]
+fn by_an_id_that_is_a_number() {
+    let (verifier, set) = revoking();
+    for id in ["123", "-7", "18446744073709551615", "1"] {
+        set.add(&Revocation {
+            tokens: Revoked::Id(id.into()),
+            until: None,
+        });
+    }
+    for revoked in [json!(123), json!("123"), json!(-7), json!(u64::MAX)] {
+        let token = good_but("jti", revoked);
+        assert_eq!(verdict(&verifier, &token), Err(TokenError::Revoked));
+    }
+    for other in [
+        json!(124),
+        json!(1.0),
+        json!(1.5),
+        json!([123]),
+        json!(true),
+    ] {
+        let token = good_but("jti", other);
+        assert_eq!(verdict(&verifier, &token).as_deref(), Ok("ada"));
+    }
+}
+
+#[test]
 fn of_a_user_by_when_they_were_issued() {
     let (verifier, set) = revoking();
     set.add(&Revocation {
