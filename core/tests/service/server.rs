@@ -125,3 +125,26 @@ async fn more_connections_than_allowed_wait() {
     soon(third).await.unwrap();
     core.stop().await;
 }
+
+#[tokio::test]
+async fn a_connection_on_which_nothing_is_called_is_closed() {
+    let transport = Transport {
+        connection_idle: Duration::from_secs(2),
+        ..Transport::default()
+    };
+    let core = TestCore::with(CoreSettings {
+        transport,
+        ..CoreSettings::default()
+    })
+    .await;
+    let mut feed = core.subscribe("ada", None).await;
+    feed.opened().await;
+    let _idle = core.connect().await;
+    core.metric_becomes("mercurio_core_connections_open", |open| open == 2.0)
+        .await;
+    core.metric_becomes("mercurio_core_connections_open", |open| open == 1.0)
+        .await;
+    core.publish(&["ada"], "one with a stream stays").await;
+    assert_eq!(feed.notification().await.data, "one with a stream stays");
+    core.stop().await;
+}
