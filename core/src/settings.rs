@@ -192,6 +192,9 @@ pub struct Transport {
     pub connection_idle: Duration,
     /// How long a call may take to be answered; a stream, to begin. Default 30 s.
     pub call_timeout: Duration,
+    /// Streams of health and reflection open at once, which need no token; on one connection 16.
+    /// Default 1,024.
+    pub other_streams: usize,
     /// Bytes of messages that are on their way at once, the first 4 KiB of each aside; room for
     /// one at least. Default 64 MiB.
     pub message_room: usize,
@@ -215,6 +218,7 @@ impl Default for Transport {
             handshake_timeout: Duration::from_secs(10),
             connection_idle: Duration::from_secs(60),
             call_timeout: Duration::from_secs(30),
+            other_streams: 1024,
             message_room: 64 << 20,
             reads: 64,
             snapshots: 2,

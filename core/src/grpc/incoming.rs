@@ -33,6 +33,8 @@ use crate::{
     settings::Transport,
 };
 
+use super::ends::PER_CONNECTION;
+
 /// What HTTP/2 begins with has this many bytes.
 const PREFACE_BYTES: usize = 24;
 /// How long accepting rests after an error, such as too many open files.
@@ -245,6 +247,8 @@ pub(super) struct Peer {
     pub address: Option<SocketAddr>,
     /// What it calls.
     pub calls: Calls,
+    /// The room for its streams of services that are not ours.
+    pub others: Arc<Semaphore>,
 }
 
 impl Connected for Connection {
@@ -255,6 +259,7 @@ impl Connected for Connection {
             names: self.io.names(),
             address: self.address,
             calls: self.calls.clone(),
+            others: Arc::new(Semaphore::new(PER_CONNECTION)),
         }
     }
 }
