@@ -187,8 +187,14 @@ pub struct Transport {
     pub keepalive_timeout: Duration,
     /// How long a new connection may take to speak HTTP/2. Default 10 s.
     pub handshake_timeout: Duration,
+    /// A connection on which no call is open, and none was for so long, is ended, within twice that.
+    /// Default 60 s.
+    pub connection_idle: Duration,
     /// How long a call may take to be answered; a stream, to begin. Default 30 s.
     pub call_timeout: Duration,
+    /// Streams of health and reflection open at once, which need no token; on one connection 16.
+    /// Default 1,024.
+    pub other_streams: usize,
     /// Bytes of messages that are on their way at once, the first 4 KiB of each aside; room for
     /// one at least. Default 64 MiB.
     pub message_room: usize,
@@ -210,7 +216,9 @@ impl Default for Transport {
             keepalive_interval: Duration::from_secs(20),
             keepalive_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
+            connection_idle: Duration::from_secs(60),
             call_timeout: Duration::from_secs(30),
+            other_streams: 1024,
             message_room: 64 << 20,
             reads: 64,
             snapshots: 2,

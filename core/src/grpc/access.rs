@@ -27,7 +27,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{
-    incoming::Peer,
+    incoming::{OpenCall, Peer},
     server::{request_id, span},
 };
 
@@ -109,6 +109,10 @@ where
                 .get::<Peer>()
                 .and_then(|peer| peer.address),
             call: call.clone(),
+            _open: request
+                .extensions()
+                .get::<Peer>()
+                .map(|peer| peer.calls.begin()),
             started: Instant::now(),
             ended: None,
             given_up: GIVEN_UP,
@@ -170,6 +174,8 @@ struct Line {
     method: String,
     remote: Option<SocketAddr>,
     call: Call,
+    /// On its connection.
+    _open: Option<OpenCall>,
     started: Instant,
     /// What the call said at its end.
     ended: Option<Status>,

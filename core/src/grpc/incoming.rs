@@ -8,7 +8,10 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -20,7 +23,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep},
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
@@ -29,6 +32,8 @@ use crate::{
     metrics::{Metrics, Raised},
     settings::Transport,
 };
+
+use super::ends::PER_CONNECTION;
 
 /// What HTTP/2 begins with has this many bytes.
 const PREFACE_BYTES: usize = 24;
@@ -59,28 +64,37 @@ impl From<TcpListener> for Door {
 }
 
 impl Door {
-    /// The next connection, and where it comes from. Cancelling it loses none.
-    async fn next(&mut self) -> io::Result<(Accepted, Option<SocketAddr>)> {
+    /// The next connection; from where, and its place, where it is from another process: however
+    /// many those have, the gateway in this one is let in. Cancelling it loses none.
+    async fn next(
+        &mut self,
+        room: &Arc<Semaphore>,
+    ) -> io::Result<(Accepted, Option<(SocketAddr, OwnedSemaphorePermit)>)> {
         let piped = async {
             match &mut self.pipes {
                 Some(pipes) => pipes.recv().await,
                 None => None,
             }
         };
+        let accepted = async {
+            let place = room.clone().acquire_owned().await;
+            let place = place.map_err(io::Error::other)?;
+            Ok::<_, io::Error>((place, self.listener.accept().await?))
+        };
         tokio::select! {
             Some(pipe) = piped => Ok((Accepted::pipe(pipe), None)),
-            accepted = self.listener.accept() => {
-                let (tcp, address) = accepted?;
+            accepted = accepted => {
+                let (place, (tcp, address)) = accepted?;
                 if let Err(error) = tcp.set_nodelay(true) {
                     tracing::debug!(%error, "set TCP_NODELAY");
                 }
-                Ok((Accepted::tcp(tcp, self.tls.as_ref()), Some(address)))
+                Ok((Accepted::tcp(tcp, self.tls.as_ref()), Some((address, place))))
             }
         }
     }
 }
 
-/// Accepts connections for ever, as many at once as the settings allow.
+/// Accepts connections for ever, from other processes as many at once as the settings allow.
 pub(super) fn accept(
     door: Door,
     transport: &Transport,
@@ -89,12 +103,11 @@ pub(super) fn accept(
 ) -> impl Stream<Item = io::Result<Connection>> + use<> {
     let room = Arc::new(Semaphore::new(transport.connections));
     let handshake = transport.handshake_timeout;
+    let idle = transport.connection_idle;
     stream::unfold((door, room, metrics, cut), move |mut open| async move {
         let (door, room, metrics, cut) = &mut open;
-        // Never closed.
-        let permit = room.clone().acquire_owned().await.ok()?;
-        let (io, address) = loop {
-            match door.next().await {
+        let (io, from) = loop {
+            match door.next(room).await {
                 Ok(accepted) => break accepted,
                 Err(error) => {
                     tracing::warn!(%error, "accept a connection");
@@ -102,26 +115,34 @@ pub(super) fn accept(
                 }
             }
         };
+        let (address, place) = from.unzip();
+        let calls = Calls::default();
         let connection = Connection {
             io,
             address,
+            idle: place.is_some().then(|| Idle::new(&calls, idle)),
+            calls,
             cut: Box::pin(cut.clone().cancelled_owned()),
             silence: Some((Box::pin(sleep(handshake)), PREFACE_BYTES)),
-            _permit: permit,
+            _place: place,
             _shown: Raised::new(&metrics.connections),
         };
         Some((Ok(connection), open))
     })
 }
 
-/// A connection that ends when it is cut, or when its client says nothing at the beginning.
+/// A connection that ends when it is cut, when its client says nothing at the beginning, or when
+/// nothing has long been called.
 pub(super) struct Connection {
     io: Accepted,
     address: Option<SocketAddr>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Until when the client must have sent how many more bytes, with TLS behind its handshake.
     silence: Option<(Pin<Box<Sleep>>, usize)>,
-    _permit: OwnedSemaphorePermit,
+    calls: Calls,
+    /// `None`: it is a pipe.
+    idle: Option<Idle>,
+    _place: Option<OwnedSemaphorePermit>,
     _shown: Raised,
 }
 
@@ -141,7 +162,79 @@ impl Connection {
                 "the client says nothing",
             ));
         }
+        if let Some(idle) = &mut self.idle
+            && idle.poll(cx).is_ready()
+        {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the client calls nothing",
+            ));
+        }
         Ok(())
+    }
+}
+
+/// Whether anything is called on a connection.
+struct Idle {
+    calls: Calls,
+    every: Duration,
+    look: Pin<Box<Sleep>>,
+    /// What had happened at the last look.
+    events: usize,
+}
+
+impl Idle {
+    fn new(calls: &Calls, every: Duration) -> Self {
+        Self {
+            calls: calls.clone(),
+            every,
+            look: Box::pin(sleep(every)),
+            events: 0,
+        }
+    }
+
+    /// Ready when no call is open, and none has begun or ended since the last look.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.look.as_mut().poll(cx).is_ready() {
+            let events = self.calls.0.events.load(Relaxed);
+            if events == self.events && self.calls.0.open.load(Relaxed) == 0 {
+                return Poll::Ready(());
+            }
+            self.events = events;
+            self.look.as_mut().reset(Instant::now() + self.every);
+        }
+        Poll::Pending
+    }
+}
+
+/// The calls of a connection. Cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Calls(Arc<Happened>);
+
+#[derive(Default)]
+struct Happened {
+    open: AtomicUsize,
+    /// Calls that have begun, and that have ended.
+    events: AtomicUsize,
+}
+
+impl Calls {
+    /// One is open for as long as what is returned lives.
+    pub fn begin(&self) -> OpenCall {
+        self.0.open.fetch_add(1, Relaxed);
+        self.0.events.fetch_add(1, Relaxed);
+        OpenCall(self.clone())
+    }
+}
+
+/// A call that is open.
+pub(super) struct OpenCall(Calls);
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        let Calls(happened) = &self.0;
+        happened.events.fetch_add(1, Relaxed);
+        happened.open.fetch_sub(1, Relaxed);
     }
 }
 
@@ -152,6 +245,10 @@ pub(super) struct Peer {
     pub names: PeerNames,
     /// `None`: it is the gateway in this process.
     pub address: Option<SocketAddr>,
+    /// What it calls.
+    pub calls: Calls,
+    /// The room for its streams of services that are not ours.
+    pub others: Arc<Semaphore>,
 }
 
 impl Connected for Connection {
@@ -161,6 +258,8 @@ impl Connected for Connection {
         Peer {
             names: self.io.names(),
             address: self.address,
+            calls: self.calls.clone(),
+            others: Arc::new(Semaphore::new(PER_CONNECTION)),
         }
     }
 }
@@ -215,5 +314,36 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+    use tokio::{net::TcpStream, time::timeout};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_gateway_in_this_process_needs_no_place() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (pipes, incoming) = tokio::sync::mpsc::channel(1);
+        let door = Door {
+            pipes: Some(incoming),
+            ..Door::from(listener)
+        };
+        let transport = Transport {
+            connections: 1,
+            ..Transport::default()
+        };
+        let metrics = Arc::new(Metrics::default());
+        let mut connections = Box::pin(accept(door, &transport, metrics, CancellationToken::new()));
+        let _client = TcpStream::connect(address).await.unwrap();
+        let only = connections.next().await.unwrap().unwrap();
+        assert!(only.address.is_some());
+        pipes.send(tokio::io::duplex(1).0).await.unwrap();
+        let pipe = timeout(Duration::from_secs(60), connections.next()).await;
+        assert!(pipe.unwrap().unwrap().unwrap().address.is_none());
     }
 }

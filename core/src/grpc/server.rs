@@ -31,7 +31,7 @@ use super::{
     access::AccessLayer,
     admin::Admin,
     admission::Admits,
-    ends::Ends,
+    ends::{Ends, Others},
     incoming::{self, Door},
     notifications::Notifications,
     past,
@@ -46,6 +46,9 @@ const REQUEST_ID_MAX: usize = 128;
 
 /// Bytes of a call's metadata: a token that is too large is refused as such, not as a broken call.
 const HEAD_MAX: u32 = 32 << 10;
+
+/// Bytes of a message to health and reflection, which need no token.
+const OTHERS_MESSAGE: usize = 4 << 10;
 
 /// Calls that were taken back before they were looked at: more, and the connection is ended.
 const RESETS: usize = 20;
@@ -139,6 +142,8 @@ async fn router(
             // What errors carry: grpcurl shows no details that it can't look up.
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
+    let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
+    let others = Others::new(others_end, context);
     let transport = &context.transport;
     let router = Server::builder()
         .layer(AccessLayer)
@@ -154,9 +159,18 @@ async fn router(
         .add_service(Admits::new(relays, context))
         .add_service(Admits::new(snapshots, context))
         .add_service(Admits::new(admin, context))
-        .add_service(Ends::new(health_service, others_end))
-        .add_service(Ends::new(reflection().build_v1()?, others_end))
-        .add_service(Ends::new(reflection().build_v1alpha()?, others_end));
+        .add_service(Ends::new(
+            health_service.max_decoding_message_size(OTHERS_MESSAGE),
+            &others,
+        ))
+        .add_service(Ends::new(
+            v1.max_decoding_message_size(OTHERS_MESSAGE),
+            &others,
+        ))
+        .add_service(Ends::new(
+            v1alpha.max_decoding_message_size(OTHERS_MESSAGE),
+            &others,
+        ));
     Ok((health, router))
 }
 

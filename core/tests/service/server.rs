@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use mercurio_core::{CoreSettings, Transport};
 use tokio::{io::AsyncReadExt, net::TcpStream};
+use tonic::Code;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -123,5 +124,64 @@ async fn more_connections_than_allowed_wait() {
     assert!(waiting.is_err(), "it waits");
     drop(second);
     soon(third).await.unwrap();
+    core.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_on_which_nothing_is_called_is_closed() {
+    let transport = Transport {
+        connection_idle: Duration::from_secs(2),
+        ..Transport::default()
+    };
+    let core = TestCore::with(CoreSettings {
+        transport,
+        ..CoreSettings::default()
+    })
+    .await;
+    let mut feed = core.subscribe("ada", None).await;
+    feed.opened().await;
+    let _idle = core.connect().await;
+    core.metric_becomes("mercurio_core_connections_open", |open| open == 2.0)
+        .await;
+    core.metric_becomes("mercurio_core_connections_open", |open| open == 1.0)
+        .await;
+    core.publish(&["ada"], "one with a stream stays").await;
+    assert_eq!(feed.notification().await.data, "one with a stream stays");
+    core.stop().await;
+}
+
+#[tokio::test]
+async fn streams_that_need_no_token_are_bounded() {
+    let transport = Transport {
+        other_streams: 20,
+        ..Transport::default()
+    };
+    let core = TestCore::with(CoreSettings {
+        transport,
+        ..CoreSettings::default()
+    })
+    .await;
+    let too_many = (Code::ResourceExhausted, "TOO_MANY_STREAMS".to_owned());
+    let request = HealthCheckRequest::default;
+    let mut open = Vec::new();
+    let mut clients = Vec::new();
+    // The first connection has its most; then there are as many as may be.
+    for expected in [16, 4] {
+        let mut client = HealthClient::new(core.connect().await);
+        for _ in 0..expected {
+            open.push(soon(client.watch(request())).await.unwrap());
+        }
+        let refused = soon(client.watch(request())).await;
+        assert_eq!(refusal(refused), too_many);
+        soon(client.check(request())).await.unwrap();
+        clients.push(client);
+    }
+    open.clear();
+    let again = async {
+        while let Err(refused) = clients[1].watch(request()).await {
+            assert_eq!(refusal(Err::<(), _>(refused)), too_many);
+        }
+    };
+    soon(again).await;
     core.stop().await;
 }
