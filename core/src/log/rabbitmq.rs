@@ -67,7 +67,7 @@ pub(super) async fn connect(
         .await
         .map_err(LogError::away)?;
     let queue = ShortString::from(settings.name.as_str());
-    declare(&channel, settings, new.is_some()).await?;
+    declare(&connection, settings, new.is_some()).await?;
     let looks = connection.create_channel().await.map_err(LogError::away)?;
     let origin = match (identity(&looks, &queue).await?, new) {
         (Some(origin), _) => origin,
@@ -164,8 +164,50 @@ async fn connection(settings: &LogSettings) -> Result<Connection, LogError> {
     Err(last)
 }
 
-/// Makes the queue where there is none, or looks whether it is there.
-async fn declare(channel: &Channel, settings: &LogSettings, create: bool) -> Result<(), LogError> {
+/// Makes the queue where there is none and one may be made, and looks whether it is as asked for.
+async fn declare(
+    connection: &Connection,
+    settings: &LogSettings,
+    create: bool,
+) -> Result<(), LogError> {
+    if !create {
+        // It must be there. This ignores the arguments: they are compared below.
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        declare_by(connection, settings, passive)
+            .await
+            .map_err(LogError::away)?;
+    }
+    let options = QueueDeclareOptions {
+        durable: true,
+        ..QueueDeclareOptions::default()
+    };
+    let declared = declare_by(connection, settings, options).await;
+    declared.or_else(|error| match reply(&error) {
+        Some(PRECONDITION_FAILED) => Err(LogError::Refused(format!(
+            "the queue `{}` is there with other settings than `--log-replicas` and \
+             `--log-max-age` ask for; give those with which it was made: {error}",
+            settings.name
+        ))),
+        Some(ACCESS_REFUSED) if !create => {
+            tracing::warn!(
+                "`--log-replicas` and `--log-max-age` are not compared with the queue's: this user \
+                 may not declare it"
+            );
+            Ok(())
+        }
+        _ => Err(LogError::away(error)),
+    })
+}
+
+/// On a channel of its own, which a server closes that says no.
+async fn declare_by(
+    connection: &Connection,
+    settings: &LogSettings,
+    options: QueueDeclareOptions,
+) -> Result<(), lapin::Error> {
     let mut arguments = FieldTable::default();
     let text = |text: &str| AMQPValue::LongString(LongString::from(text));
     arguments.insert("x-queue-type".into(), text("stream"));
@@ -177,27 +219,22 @@ async fn declare(channel: &Channel, settings: &LogSettings, create: bool) -> Res
     if let Some(age) = settings.max_age {
         arguments.insert("x-max-age".into(), text(&format!("{}s", age.as_secs())));
     }
-    let options = QueueDeclareOptions {
-        durable: true,
-        passive: !create,
-        ..QueueDeclareOptions::default()
-    };
-    let declared = channel
-        .queue_declare(settings.name.as_str().into(), options, arguments)
-        .await;
-    declared.map(drop).map_err(|error| match error.kind() {
-        lapin::ErrorKind::ProtocolError(protocol) if protocol.get_id() == PRECONDITION_FAILED => {
-            LogError::Refused(format!(
-                "the queue `{}` is there with other settings than asked for (replicas, age): \
-                 {protocol}",
-                settings.name
-            ))
-        }
-        _ => LogError::away(error),
-    })
+    let channel = connection.create_channel().await?;
+    let name = settings.name.as_str().into();
+    channel.queue_declare(name, options, arguments).await?;
+    channel.close(200, "declared".into()).await
 }
 
-/// AMQP's reply code.
+/// What the server answered, where it said no.
+fn reply(error: &lapin::Error) -> Option<u16> {
+    match error.kind() {
+        lapin::ErrorKind::ProtocolError(protocol) => Some(protocol.get_id()),
+        _ => None,
+    }
+}
+
+/// AMQP's reply codes.
+const ACCESS_REFUSED: u16 = 403;
 const PRECONDITION_FAILED: u16 = 406;
 
 /// Which log the queue's first message is of. `None`: it has none.

@@ -249,6 +249,35 @@ async fn a_log_that_keeps_less_than_was_asked_for_is_refused() {
     }
 }
 
+/// Also by a core that has its data.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_was_made_with_other_settings_is_refused() {
+    let Some(rabbit) = RabbitMq::start(1).await else {
+        return;
+    };
+    let mut core = Setup::core().args(rabbit.args()).start().await;
+    ready(&core).await;
+    fill(&core, 1).await;
+    core.stop().await;
+    let asked = rabbit.args().into_iter();
+    let more = asked.map(|arg| if arg == "1" { "3".into() } else { arg });
+    let older = rabbit.args().into_iter();
+    let older = older.chain(["--log-max-age".into(), "1h".into()]);
+    for args in [more.collect::<Vec<_>>(), older.collect()] {
+        for data in [Some(core.setup.data_dir()), None] {
+            let other = Setup::core().args(args.clone());
+            let other = match data {
+                Some(dir) => other.data(dir),
+                None => other,
+            };
+            let (_, said) = other.refused().await;
+            assert!(said.contains("with which it was made"), "{said}");
+        }
+    }
+    core.restart().await;
+    ready(&core).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_that_do_not_sync_are_refused() {
     // Their default.
