@@ -37,7 +37,9 @@ impl Store {
     /// # Errors
     /// They can't be read, or what remains not written; they stay as they were.
     pub fn bury_past(&self, now: Millis) -> Result<bool, StoreError> {
-        let _one_at_a_time = self.0.packing.lock();
+        let turn = self.0.packing.lock();
+        // What they hide is past as well.
+        self.forget_past_deletions(&turn, now);
         let sealed = self.0.state.read().sealed.clone();
         let is_past = |segment: &&Arc<Segment>| {
             let retention = self.0.retention;

@@ -204,3 +204,29 @@ impl DirLock {
         Ok(Self(file))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::super::{Store, StoreSettings};
+    use super::*;
+
+    #[test]
+    fn only_its_owner_looks_into_a_directory_that_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let data = dir.path().join("a/data");
+        Store::open(&data, StoreSettings::default(), Retention::default()).unwrap();
+        assert_eq!(mode(&data), 0o700);
+        let backup = dir.path().join("backup");
+        Import::open(&backup).unwrap();
+        assert_eq!(mode(&backup), 0o700);
+        // One that is there stays as who made it wants it.
+        let made = dir.path().join("made");
+        fs::create_dir(&made).unwrap();
+        fs::set_permissions(&made, fs::Permissions::from_mode(0o750)).unwrap();
+        Store::open(&made, StoreSettings::default(), Retention::default()).unwrap();
+        assert_eq!(mode(&made), 0o750);
+    }
+}

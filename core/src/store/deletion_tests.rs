@@ -219,3 +219,100 @@ fn what_was_deleted_stays_so_when_the_store_is_opened_again() {
         assert_eq!(verify(dir.path()).unwrap().problems, [""; 0]);
     }
 }
+
+fn roll_and_pack(store: &Store) {
+    store.roll().unwrap();
+    while store.pack_one(AT).unwrap() {}
+}
+
+#[test]
+fn segments_have_their_turns_however_fast_deletions_come() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    // Two notifications in each of two segments.
+    for name in ["a1", "a2", "b1", "b2"] {
+        publish(&store, &["ada"], name, 5000);
+        if name.ends_with('2') {
+            roll_and_pack(&store);
+        }
+    }
+    let is_there = |name: &str| is_in(dir.path(), &format!("body-{name}"));
+    delete(&store, from(&["ada"], &[1, 3]));
+    roll_and_pack(&store);
+    assert!(store.clear_one(AT).unwrap());
+    assert!(!is_there("a1") && is_there("b1"));
+    // The next comes before the second segment's turn.
+    delete(&store, from(&["ada"], &[2]));
+    roll_and_pack(&store);
+    assert!(store.clear_one(AT).unwrap());
+    assert!(is_there("a2") && !is_there("b1"));
+    assert!(store.clear_one(AT).unwrap());
+    assert!(!is_there("a2") && is_there("b2"));
+    assert!(!store.clear_one(AT).unwrap());
+}
+
+#[test]
+fn deletions_are_not_copied_where_all_of_them_are_safe() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    publish(&store, &["ada"], "a", 0);
+    delete(&store, from(&["ada"], &[1]));
+    let all = || store.0.state.read().deletions.clone();
+    assert_eq!(store.safe_deletions(&[]).newest(), 0);
+    roll_and_pack(&store);
+    assert!(Arc::ptr_eq(&store.safe_deletions(&[]), &all()));
+    publish(&store, &["ada"], "b", 0);
+    delete(&store, from(&["ada"], &[3]));
+    assert_eq!(store.safe_deletions(&[]).newest(), 2);
+    assert_eq!(all().newest(), 4);
+}
+
+#[test]
+fn past_deletions_leave_memory_by_the_logs_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let max_age = Retention::default().max_age.as_millis() as Millis;
+    let held = || store.0.state.read().deletions.since(0).len();
+    let at = |at, of: &str| {
+        let deletion = Deletion::Everything { of: user(of) };
+        apply(&store, Entry::Deleted(Deleted { at, deletion }))
+    };
+    let new = Outcome::Deleted {
+        deleted: 0,
+        is_new: true,
+    };
+    let known = Outcome::Deleted {
+        deleted: 0,
+        is_new: false,
+    };
+    assert_eq!(at(AT, "ada"), new);
+    assert_eq!(at(AT + 10, "bob"), new);
+    // Past by the clock, not yet by the log: a core that comes after would still say so.
+    store.bury_past(AT + 2 * max_age).unwrap();
+    assert_eq!(held(), 2);
+    assert_eq!(at(AT + max_age - 1, "ada"), known);
+    // Past by the log, not yet by the clock, which was set back.
+    publish_at(&store, AT + max_age);
+    store.bury_past(AT).unwrap();
+    assert_eq!(held(), 2);
+    store.bury_past(AT + max_age).unwrap();
+    assert_eq!(held(), 1);
+    assert_eq!(at(AT + max_age, "bob"), known);
+    assert_eq!(at(AT + max_age, "ada"), new);
+    assert_eq!(held(), 2);
+}
+
+fn publish_at(store: &Store, at: Millis) {
+    let published = Published {
+        at,
+        source_id: "s".into(),
+        event_id: "later".into(),
+        topic: "t".into(),
+        data: String::new(),
+        expires_at: None,
+    };
+    apply(
+        store,
+        Entry::Published(audience(&["eve"]), Arc::new(published)),
+    );
+}

@@ -17,7 +17,7 @@ use crate::entry::{Deletion, Millis, RecipientId, Sequence};
 
 use super::{
     Retention, Store, StoreError, codec::PublishedUnder, constant::ConstantWriter,
-    journal::StoredDeletion, keys, segment::Segment,
+    journal::StoredDeletion, keys, pack::Turn, segment::Segment,
 };
 
 /// One, as it stands in a segment.
@@ -156,10 +156,14 @@ impl Deletions {
 
     /// Those up to this place.
     pub fn up_to(&self, through: Sequence) -> Self {
-        let mut deletions = Self::default();
-        let all = self.all.iter().take_while(|it| it.sequence <= through);
-        all.for_each(|it| deletions.add(it.clone()));
-        deletions
+        self.all[..self.end(through)].iter().cloned().collect()
+    }
+
+    /// Those that are of use yet by that time; `None`: all are.
+    fn of_use(&self, now: Millis, retention: Retention) -> Option<Self> {
+        // Times never go back in the log.
+        let past = self.all.partition_point(|it| retention.is_past(it.at, now));
+        (past > 0).then(|| self.all[past..].iter().cloned().collect())
     }
 
     pub fn of(&self, owner: &str) -> Option<&OfOwner> {
@@ -179,8 +183,26 @@ impl Deletions {
 
     /// Those behind this place.
     pub fn since(&self, after: Sequence) -> &[Standing] {
-        let first = self.all.partition_point(|it| it.sequence <= after);
-        &self.all[first..]
+        &self.all[self.end(after)..]
+    }
+
+    /// Those behind one place and up to another.
+    pub fn between(&self, after: Sequence, through: Sequence) -> &[Standing] {
+        let end = self.end(through);
+        &self.all[self.end(after).min(end)..end]
+    }
+
+    /// How many there are up to this place.
+    fn end(&self, through: Sequence) -> usize {
+        self.all.partition_point(|it| it.sequence <= through)
+    }
+}
+
+impl FromIterator<Standing> for Deletions {
+    fn from_iter<T: IntoIterator<Item = Standing>>(all: T) -> Self {
+        let mut deletions = Self::default();
+        all.into_iter().for_each(|it| deletions.add(it));
+        deletions
     }
 }
 
@@ -240,6 +262,23 @@ impl Store {
         active.for_each(|it| deletions.add(it.clone()));
         state.deletions = Arc::new(deletions);
         Ok(())
+    }
+
+    /// Lets go of those that are past. By the log's time, as nothing that is applied from now on is
+    /// decided otherwise for it; and by the clock, by which others read.
+    pub(super) fn forget_past_deletions(&self, _: &Turn<'_>, now: Millis) {
+        let (deletions, log_time) = {
+            let state = self.0.state.read();
+            (state.deletions.clone(), state.active.tally.last_at)
+        };
+        let Some(mut of_use) = deletions.of_use(now.min(log_time), self.0.retention) else {
+            return;
+        };
+        let mut state = self.0.state.write();
+        // What has come in the meantime.
+        let new = state.deletions.since(deletions.newest()).iter();
+        new.for_each(|it| of_use.add(it.clone()));
+        state.deletions = Arc::new(of_use);
     }
 
     /// Who has a notification: a user, several, or everyone. `None`: nobody, or no longer.

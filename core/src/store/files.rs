@@ -4,6 +4,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
+    os::unix::fs::DirBuilderExt as _,
     path::Path,
 };
 
@@ -42,6 +43,16 @@ pub(super) fn hash_rest(mut file: &File, crc: &mut crc32fast::Hasher) -> io::Res
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Makes a directory, and those it is in, where they are not there; only their owner may look into
+/// them, whatever the umask.
+pub(super) fn create_private_dir(dir: &Path) -> Result<(), StoreError> {
+    let made = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir);
+    made.map_err(StoreError::io("create", dir))
 }
 
 /// Replaces the file: either the old or the new content is there, also after a power cut.

@@ -136,7 +136,7 @@ struct Inner {
     state: RwLock<State>,
     /// Locked by who commits, and never together with `state`.
     journal: Mutex<Journal>,
-    packing: Mutex<()>,
+    packing: Mutex<pack::Turns>,
     /// What of them is committed.
     revoked: Arc<RevocationSet>,
     _lock: data_dir::DirLock,

@@ -11,6 +11,7 @@ use super::{
     cache::RecordCache,
     data_dir::{self, DirLock},
     disk::Disk,
+    files,
     journal::{Durability, Journal},
     live::open_live,
     recover::{create_active, list_segments, open_segments},
@@ -116,7 +117,7 @@ impl Store {
         retention: Retention,
         log: Option<&LogId>,
     ) -> Result<Self, StoreError> {
-        fs::create_dir_all(dir).map_err(StoreError::io("create", dir))?;
+        files::create_private_dir(dir)?;
         let lock = DirLock::take(dir)?;
         snapshot::before_opening(dir)?;
         data_dir::check_format(dir)?;

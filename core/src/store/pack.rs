@@ -15,7 +15,14 @@ use super::{
 };
 
 /// Held by who rewrites segments, from looking for them on: one at a time.
-pub(super) type Turn<'a> = MutexGuard<'a, ()>;
+pub(super) type Turn<'a> = MutexGuard<'a, Turns>;
+
+/// What who rewrites has to know of the one before.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    /// The last entry of the segment that something deleted was taken out of last.
+    pub cleared_last: Sequence,
+}
 
 /// As many small packed segments as this become one.
 const MERGED: usize = if cfg!(test) { 3 } else { 8 };

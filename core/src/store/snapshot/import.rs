@@ -21,7 +21,7 @@ use super::{
     super::{
         StoreError,
         data_dir::{self, DirLock},
-        files::sync_dir,
+        files::{self, sync_dir},
         journal::Journal,
         recover::list_segments,
     },
@@ -61,7 +61,7 @@ impl Import {
     /// # Errors
     /// It has data, is in use, or can't be written.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        fs::create_dir_all(dir).map_err(StoreError::io("create", dir))?;
+        files::create_private_dir(dir)?;
         let lock = DirLock::take(dir)?;
         let staging = dir.join(STAGING);
         let has_data = |dir: &Path| {
