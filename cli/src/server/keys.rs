@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::Write,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -298,7 +298,13 @@ fn dev_key(path: &Path, make: bool) -> Result<Vec<u8>, Failure> {
     let key: String = random()?.iter().map(|byte| format!("{byte:02x}")).collect();
     let made = path
         .parent()
-        .map_or(Ok(()), fs::create_dir_all)
+        // It is the data directory, of which the key is the first file.
+        .map_or(Ok(()), |dir| {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(dir)
+        })
         .and_then(|()| {
             fs::OpenOptions::new()
                 .write(true)

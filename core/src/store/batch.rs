@@ -211,7 +211,7 @@ impl Batch {
             }
             Entry::ReadStateSet(set) => self.apply_read_state(sequence, &set)?,
             Entry::TokensRevoked(entry) => Outcome::Revoked(self.apply_revoked(sequence, entry)),
-            Entry::Deleted(entry) => self.apply_deleted(sequence, entry)?,
+            Entry::Deleted(entry) => self.apply_deleted(sequence, entry, false)?,
         };
         if outcome.is_stored() {
             self.entries.push((sequence, stored));
@@ -244,7 +244,7 @@ impl Batch {
             }
             Entry::TokensRevoked(entry) => self.revoke(sequence, entry),
             Entry::Deleted(entry) => {
-                self.apply_deleted(sequence, entry)?;
+                self.apply_deleted(sequence, entry, true)?;
             }
         }
         self.tally.last = sequence;

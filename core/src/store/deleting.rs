@@ -31,9 +31,10 @@ impl Found {
         is_wanted: impl Fn(Sequence) -> bool,
         at: Millis,
         retention: Retention,
+        there: Retention,
     ) -> Self {
         let mut ids: Vec<Sequence> = view
-            .stored(at, retention)
+            .stored(at, there)
             .map(|stored| stored.item.sequence)
             .filter(|id| is_wanted(*id))
             .collect();
@@ -54,10 +55,12 @@ impl Found {
 }
 
 impl Batch {
+    /// `was_stored`: the log has it. That is not decided anew, by what is found now.
     pub(super) fn apply_deleted(
         &mut self,
         sequence: Sequence,
         entry: Deleted,
+        was_stored: bool,
     ) -> Result<Outcome, StoreError> {
         let Deleted {
             at,
@@ -75,7 +78,7 @@ impl Batch {
                 ids.dedup();
                 for owner in owners.names() {
                     let wanted = |id| ids.binary_search(&id).is_ok();
-                    let found = self.found(owner, wanted, at)?;
+                    let found = self.found(owner, wanted, at, was_stored)?;
                     if found.ids.is_empty() {
                         continue;
                     }
@@ -99,13 +102,13 @@ impl Batch {
                     owners: owners.clone(),
                     ids: meant.into_iter().collect(),
                 };
-                (deleted, deleted > 0)
+                (deleted, was_stored || deleted > 0)
             }
             Deletion::Everything { of } => {
-                let found = self.found(of.as_str(), |_| true, at)?;
+                let found = self.found(of.as_str(), |_| true, at, was_stored)?;
                 let deleted = found.ids.len() as u64;
                 // Of who was not forgotten before, also what is beyond retention is to go.
-                let is_new = deleted > 0 || !self.is_forgotten(of.as_str(), at);
+                let is_new = was_stored || deleted > 0 || !self.is_forgotten(of.as_str(), at);
                 if is_new {
                     let change = DeletedChange {
                         ids: Vec::new(),
@@ -160,9 +163,15 @@ impl Batch {
         owner: &str,
         is_wanted: impl Fn(Sequence) -> bool,
         at: Millis,
+        was_stored: bool,
     ) -> Result<Found, StoreError> {
         let retention = self.store.0.retention;
-        let look = |view: &View<'_>, _: &_| Found::new(view, &is_wanted, at, retention);
+        // What was there then may be beyond the retention of now.
+        let there = match was_stored {
+            true => Retention::UNLIMITED,
+            false => retention,
+        };
+        let look = |view: &View<'_>, _: &_| Found::new(view, &is_wanted, at, retention, there);
         Ok(self.store.view(owner, Some(&self.staging), look)?.0)
     }
 

@@ -220,6 +220,33 @@ fn what_was_deleted_stays_so_when_the_store_is_opened_again() {
     }
 }
 
+#[test]
+fn what_was_deleted_is_when_applied_again_also_by_another_retention() {
+    let dir = tempfile::tempdir().unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    let shorter = Retention {
+        max_age: std::time::Duration::from_millis(50),
+        ..Retention::default()
+    };
+    let store = open(dir.path());
+    publish(&store, &["ada"], "a", 0);
+    let later = |deletion| Deleted {
+        at: AT + 100,
+        deletion,
+    };
+    let one = Entry::Deleted(later(from(&["ada"], &[1])));
+    apply(&store, one.clone());
+    // The same log, by another retention.
+    let again = Store::open(copy.path(), StoreSettings::default(), shorter).unwrap();
+    publish(&again, &["ada"], "a", 0);
+    let mut batch = Batch::new(&again);
+    batch.apply_again(2, one).unwrap();
+    batch.commit().unwrap();
+    let held = |store: &Store| store.0.state.read().deletions.since(0).to_vec();
+    assert_eq!(held(&again), held(&store));
+    assert_eq!(held(&again).len(), 1);
+}
+
 fn roll_and_pack(store: &Store) {
     store.roll().unwrap();
     while store.pack_one(AT).unwrap() {}

@@ -23,6 +23,12 @@ impl Default for Retention {
 }
 
 impl Retention {
+    /// All is kept.
+    pub(super) const UNLIMITED: Self = Self {
+        max_age: Duration::MAX,
+        max_per_recipient: u64::MAX,
+    };
+
     pub(super) fn is_past(self, at: Millis, now: Millis) -> bool {
         u128::from(now) >= u128::from(at) + self.max_age.as_millis()
     }
