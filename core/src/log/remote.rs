@@ -152,11 +152,12 @@ impl Task {
     }
 
     async fn halt(self, error: LogError) {
-        tracing::error!(%error, "the log is no longer applied; reading goes on");
+        // Who reads the line finds it so.
         self.status.change(|state| {
             state.connected = false;
-            state.halted = Some(error);
+            state.halted = Some(error.clone());
         });
+        tracing::error!(%error, "the log is no longer applied; reading goes on");
         // Whoever holds the other end finds it open, and the state said.
         self.link.closed().await;
     }

@@ -150,9 +150,9 @@ impl WriterThread {
     fn halt(&self, why: &str) -> WriteError {
         let error = LogError::Refused(format!("the log can't be applied: {why}"));
         if self.log.status.halted().is_none() {
-            tracing::error!(%error, "the log is no longer applied; reading goes on");
             let status = &self.log.status;
             status.change(|state| state.halted = Some(error.clone()));
+            tracing::error!(%error, "the log is no longer applied; reading goes on");
         }
         WriteError::LogHalted(error)
     }
