@@ -22,12 +22,15 @@ use crate::{
     access::CLIENT_GONE,
     feed::Feed,
     mailbox::{End, Mail},
+    registry::REVOKED,
     socket::Socket,
     sse::{self, Event, LAST_CHUNK},
 };
 
 /// How long a client may take to read why the stream ends.
 const CLOSING: Duration = Duration::from_secs(5);
+/// The same where its token was revoked: such a stream ends within a second, read or not.
+const CLOSING_REVOKED: Duration = Duration::from_millis(500);
 /// Slices in one write.
 const SLICES: usize = 16;
 /// Slices that an idle stream keeps room for.
@@ -229,7 +232,11 @@ impl Delivery {
             self.out.push_back(LAST_CHUNK);
         }
         self.ending = Some(reason);
-        self.set_timer(Instant::now() + CLOSING);
+        let patience = match reason {
+            REVOKED => CLOSING_REVOKED,
+            _ => CLOSING,
+        };
+        self.set_timer(Instant::now() + patience);
     }
 
     /// While the socket takes no more: whether the stream is to end anyway.

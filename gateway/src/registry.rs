@@ -28,7 +28,7 @@ use crate::{
 pub(crate) use place::Open;
 
 /// Why a stream ends whose token is revoked.
-const REVOKED: &str = "token-revoked";
+pub(crate) const REVOKED: &str = "token-revoked";
 
 pub(crate) struct Registry {
     inner: Mutex<Inner>,
