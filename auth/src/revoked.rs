@@ -71,6 +71,13 @@ fn later(one: Option<u64>, other: Option<u64>) -> Option<u64> {
 }
 
 impl OfUser {
+    fn new(issued_before: u64, until: Option<u64>) -> Self {
+        Self {
+            issued_before,
+            until,
+        }
+    }
+
     fn and(self, other: Self) -> Self {
         Self {
             issued_before: self.issued_before.max(other.issued_before),
@@ -106,11 +113,7 @@ impl RevocationSet {
                 user,
                 issued_before,
             } => {
-                let issued_before = *issued_before;
-                let of = OfUser {
-                    issued_before,
-                    until,
-                };
+                let of = OfUser::new(*issued_before, until);
                 let place = known.users.entry(user.clone()).or_insert(of);
                 *place = place.and(of);
             }
@@ -127,11 +130,7 @@ impl RevocationSet {
                 user,
                 issued_before,
             } => {
-                let issued_before = *issued_before;
-                let of = OfUser {
-                    issued_before,
-                    until,
-                };
+                let of = OfUser::new(*issued_before, until);
                 known.users.insert(user.clone(), of);
             }
         }
@@ -178,11 +177,7 @@ impl RevocationSet {
                 user,
                 issued_before,
             } => {
-                let issued_before = *issued_before;
-                let of = OfUser {
-                    issued_before,
-                    until,
-                };
+                let of = OfUser::new(*issued_before, until);
                 let before = known.users.get(user);
                 before.is_some_and(|before| before.and(of) == *before)
             }
