@@ -234,6 +234,8 @@ fn mercurio(home: &Path, command: &str) -> Command {
         "REQUESTS_PER_ADDRESS",
         "STREAMS_PER_ADDRESS",
         "PUBLISHES_PER_PUBLISHER",
+        "GRPC_CALLS_PER_ADDRESS",
+        "GRPC_CONNECTIONS_PER_ADDRESS",
     ] {
         mercurio.env(format!("MERCURIO_{limit}"), "0");
     }

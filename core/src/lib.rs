@@ -198,6 +198,8 @@ pub async fn serve(
         ),
         snapshots: grpc::Held::new(settings.transport.snapshots),
         publishers: Rates::new(settings.limits.publishes_per_publisher),
+        users: Rates::new(settings.limits.calls_per_user),
+        sources: Rates::new(settings.limits.calls_per_address),
         traces: settings.traces,
         limits: settings.limits,
         transport: settings.transport,

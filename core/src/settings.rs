@@ -97,6 +97,12 @@ pub struct Limits {
     /// Publishes a second of one publisher's, and ten times as many at once; one to many recipients
     /// counts as one for each hundred. 0: no limit. Default 5,000.
     pub publishes_per_publisher: u32,
+    /// Calls a second of one user's, publishing aside, and ten times as many at once; those who may act
+    /// for anyone are not limited. 0: no limit. Default 100.
+    pub calls_per_user: u32,
+    /// Calls a second from one address, an IPv6 one by /64, and ten times as many at once. 0: no limit.
+    /// Default 50,000, which is more than one core can answer.
+    pub calls_per_address: u32,
     /// How long a revocation is kept where who revokes doesn't say when the tokens expire: as long
     /// as tokens live, at least. Default 90 days.
     pub revocation_age: Duration,
@@ -121,6 +127,8 @@ impl Default for Limits {
             streams_per_user: 64,
             streams: 100_000,
             publishes_per_publisher: 5_000,
+            calls_per_user: 100,
+            calls_per_address: 50_000,
             revocation_age: Duration::from_secs(90 * 24 * 3600),
         }
     }
@@ -179,6 +187,8 @@ impl Default for HubSettings {
 pub struct Transport {
     /// Connections open at once; more wait in the listener's backlog. Default 10,000.
     pub connections: usize,
+    /// Of these, from one address, an IPv6 one by /64; one more is closed. Default 1,000.
+    pub connections_per_address: usize,
     /// Calls open at once on one connection; a client waits with more. Default 4,096.
     pub calls_per_connection: u32,
     /// How often a quiet peer is asked whether it is there. Default 20 s.
@@ -212,6 +222,7 @@ impl Default for Transport {
     fn default() -> Self {
         Self {
             connections: 10_000,
+            connections_per_address: 1_000,
             calls_per_connection: 4096,
             keepalive_interval: Duration::from_secs(20),
             keepalive_timeout: Duration::from_secs(10),

@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{Extensions, HeaderName, HeaderValue, StatusCode, header};
+use mercurio_net::Source;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
@@ -22,7 +23,6 @@ use crate::{
     lease::{Lease, Wanted},
     query::{FILTERS_MAX, Filters, Query, number},
     server::RequestId,
-    source::Source,
     sse,
 };
 

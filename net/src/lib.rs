@@ -10,7 +10,8 @@
 //! | [`accepted`] | a connection that was accepted, whatever it runs over |
 //! | [`dial`] | a connection to be made |
 //! | [`get`] | one small answer |
-//! | [`rates`] | how often somebody may do something |
+//! | [`source`] | whose limits by address count |
+//! | [`counts`], [`rates`] | how many somebody may have open, and how often they may do something |
 //!
 //! One provider of cryptography, aws-lc-rs: the one that tokens are verified with. TLS 1.2 and 1.3,
 //! rustls' own choice of suites. Nothing here prints a key.
@@ -19,12 +20,14 @@
 
 pub mod accepted;
 pub mod client;
+pub mod counts;
 pub mod dial;
 mod get;
 mod pem;
 pub mod rates;
 pub mod renewed;
 pub mod server;
+pub mod source;
 
 use std::sync::{Arc, OnceLock};
 
@@ -32,11 +35,13 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub use accepted::{Accepted, PeerNames};
 pub use client::{ClientFiles, ClientTls};
+pub use counts::{Counted, Counts};
 pub use dial::{Dial, Incoming, Stream, pipe};
 pub use get::get;
 pub use rates::Rates;
 pub use renewed::{LoadError, Look, Renewed, keep_current};
 pub use server::{ServerFiles, ServerTls, speaks_h2};
+pub use source::Source;
 
 /// Application protocols, as ALPN names them, the preferred one first.
 pub type Protocols = &'static [&'static [u8]];

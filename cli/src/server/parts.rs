@@ -61,6 +61,14 @@ pub fn core(settings: &Settings) -> CoreSettings {
         rate(settings, "publishes-per-publisher"),
     );
     put(
+        &mut limits.calls_per_user,
+        rate(settings, "requests-per-user"),
+    );
+    put(
+        &mut limits.calls_per_address,
+        rate(settings, "grpc-calls-per-address"),
+    );
+    put(
         &mut limits.revocation_age,
         settings.duration("revocation-max-age"),
     );
@@ -69,6 +77,10 @@ pub fn core(settings: &Settings) -> CoreSettings {
     put(
         &mut core.transport.connections,
         settings.size("grpc-connections-max"),
+    );
+    put(
+        &mut core.transport.connections_per_address,
+        unlimited(settings.size("grpc-connections-per-address")),
     );
     put(
         &mut core.transport.snapshot_idle,
@@ -136,9 +148,7 @@ pub fn gateway(
     );
     put(
         &mut gateway.streams_per_address,
-        settings
-            .size("streams-per-address")
-            .map(|most| if most == 0 { usize::MAX } else { most }),
+        unlimited(settings.size("streams-per-address")),
     );
     put(
         &mut gateway.requests_per_address,
@@ -160,6 +170,11 @@ pub fn gateway(
         grace.map(|grace| grace.mul_f64(0.3)),
     );
     gateway
+}
+
+/// 0: no limit.
+fn unlimited(most: Option<usize>) -> Option<usize> {
+    most.map(|most| if most == 0 { usize::MAX } else { most })
 }
 
 /// Connections that open files allow, once the process has taken as many as it may have. Some are

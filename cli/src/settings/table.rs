@@ -366,8 +366,8 @@ static ROWS: &[Setting] = &[
     Setting::new("requests-per-address", "N", Kind::number(0, 1_000_000), "HTTP requests a second from one address (IPv6: from a /64), and ten times as many at once; 0: no limit")
         .of(LIMITS, GATEWAYS)
         .default("1000"),
-    Setting::new("requests-per-user", "N", Kind::number(0, 1_000_000), "HTTP requests a second by one user, publishing aside, and ten times as many at once; 0: no limit")
-        .of(LIMITS, GATEWAYS)
+    Setting::new("requests-per-user", "N", Kind::number(0, 1_000_000), "HTTP requests, and calls over gRPC, a second by one user, publishing aside, and ten times as many at once; over gRPC those with the scope notifications:any are not limited; 0: no limit")
+        .of(LIMITS, SERVERS)
         .default("100"),
     Setting::new("publishes-per-publisher", "N", Kind::number(0, 10_000_000), "Publishes a second by one publisher, over gRPC and HTTP, and ten times as many at once; one that names several hundred recipients counts as so many; 0: no limit")
         .of(LIMITS, CORES)
@@ -384,6 +384,12 @@ static ROWS: &[Setting] = &[
     Setting::new("grpc-connections-max", "N", Kind::number(1, 1_000_000), "gRPC connections open at once; more wait to be accepted")
         .of(LIMITS, CORES)
         .default("10000"),
+    Setting::new("grpc-connections-per-address", "N", Kind::number(0, 1_000_000), "gRPC connections open at once from one address; one more is closed; 0: no limit")
+        .of(LIMITS, CORES)
+        .default("1000"),
+    Setting::new("grpc-calls-per-address", "N", Kind::number(0, 10_000_000), "gRPC calls a second from one address, and ten times as many at once; 0: no limit")
+        .of(LIMITS, CORES)
+        .default("50000"),
     Setting::new("grpc-keepalive", "TIME", Kind::duration("100ms", "1h"), "How often a quiet gRPC peer is asked whether it is there; it has half as long to answer")
         .of(LIMITS, CORES)
         .default("20s"),

@@ -8,7 +8,8 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use http::{Request, Response};
+use http::{Extensions, HeaderMap, Request, Response};
+use mercurio_auth::Identity;
 use tonic::{body::Body, server::NamedService};
 use tower::Service;
 
@@ -16,6 +17,7 @@ use super::{
     Context,
     auth::{Method, check_scope},
     messages,
+    status::Refusal,
 };
 
 /// A service that takes calls of those who are known, whose identity it finds in the request.
@@ -59,14 +61,10 @@ where
         let mut inner = std::mem::replace(&mut self.inner, next);
         Box::pin(async move {
             let method = Method::of(request.uri().path());
-            let identity = context
-                .identify(request.headers(), request.extensions())
-                .await;
-            let admitted = identity.and_then(|identity| {
-                check_scope(&identity, method)?;
-                Ok(identity)
-            });
-            match admitted {
+            match context
+                .admit(request.headers(), request.extensions(), method)
+                .await
+            {
                 Ok(identity) => {
                     request.extensions_mut().insert(identity);
                     let most = match method {
@@ -83,5 +81,24 @@ where
                 Err(refusal) => Ok(context.refuse(refusal).into_http()),
             }
         })
+    }
+}
+
+impl Context {
+    /// Who calls, if they may call this, and not too often. Publishes are counted when they are read:
+    /// one may be for many.
+    async fn admit(
+        &self,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+        method: Method,
+    ) -> Result<Identity, Refusal> {
+        self.charge_source(extensions)?;
+        let identity = self.identify(headers, extensions).await?;
+        check_scope(&identity, method)?;
+        if !matches!(method, Method::Publish) {
+            self.charge_user(&identity)?;
+        }
+        Ok(identity)
     }
 }

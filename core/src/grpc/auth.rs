@@ -114,8 +114,38 @@ impl Context {
         let count = u32::try_from(recipients.div_ceil(RECIPIENTS_OF_ONE)).unwrap_or(u32::MAX);
         let taken = self.publishers.take_many(&publisher, count);
         taken.map_err(|wait| Refusal::RateLimited {
-            publisher,
+            who: format!("{publisher:?}"),
+            does: "publishes",
             limit: self.limits.publishes_per_publisher,
+            wait,
+        })
+    }
+
+    /// Counts a call for the address that it comes from, whoever makes it.
+    pub(super) fn charge_source(&self, extensions: &Extensions) -> Result<(), Refusal> {
+        let address = extensions.get::<Peer>().and_then(|peer| peer.address);
+        let Some(address) = address.map(|address| address.ip()) else {
+            return Ok(());
+        };
+        let taken = self.sources.take(&address.into());
+        taken.map_err(|wait| Refusal::RateLimited {
+            who: format!("the address {address}"),
+            does: "calls",
+            limit: self.limits.calls_per_address,
+            wait,
+        })
+    }
+
+    /// Counts a call of a user's. Those who may act for anyone call for many.
+    pub(super) fn charge_user(&self, identity: &Identity) -> Result<(), Refusal> {
+        if identity.may_act_for("") {
+            return Ok(());
+        }
+        let taken = self.users.take(&identity.user);
+        taken.map_err(|wait| Refusal::RateLimited {
+            who: format!("{:?}", identity.user),
+            does: "calls",
+            limit: self.limits.calls_per_user,
             wait,
         })
     }

@@ -18,7 +18,7 @@ use std::{
 
 use futures_util::stream::{self, Stream};
 use mercurio_auth::ClientScopes;
-use mercurio_net::{Accepted, Incoming, PeerNames, ServerTls};
+use mercurio_net::{Accepted, Counted, Counts, Incoming, PeerNames, ServerTls, Source};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpListener,
@@ -102,33 +102,46 @@ pub(super) fn accept(
     cut: CancellationToken,
 ) -> impl Stream<Item = io::Result<Connection>> + use<> {
     let room = Arc::new(Semaphore::new(transport.connections));
+    let each = Arc::new(Counts::new(transport.connections_per_address));
     let handshake = transport.handshake_timeout;
     let idle = transport.connection_idle;
-    stream::unfold((door, room, metrics, cut), move |mut open| async move {
-        let (door, room, metrics, cut) = &mut open;
-        let (io, from) = loop {
-            match door.next(room).await {
-                Ok(accepted) => break accepted,
-                Err(error) => {
-                    tracing::warn!(%error, "accept a connection");
-                    sleep(REST).await;
+    stream::unfold(
+        (door, room, each, metrics, cut),
+        move |mut open| async move {
+            let (door, room, each, metrics, cut) = &mut open;
+            let (io, from, of_source) = loop {
+                match door.next(room).await {
+                    Ok((io, from)) => {
+                        let address = from.as_ref().map(|(address, _)| address.ip());
+                        let counted = address.map(|address| each.open(address.into()));
+                        match counted {
+                            // It is closed as it goes out of scope.
+                            Some(None) => metrics.refused("TOO_MANY_CONNECTIONS"),
+                            counted => break (io, from, counted.flatten()),
+                        }
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "accept a connection");
+                        sleep(REST).await;
+                    }
                 }
-            }
-        };
-        let (address, place) = from.unzip();
-        let calls = Calls::default();
-        let connection = Connection {
-            io,
-            address,
-            idle: place.is_some().then(|| Idle::new(&calls, idle)),
-            calls,
-            cut: Box::pin(cut.clone().cancelled_owned()),
-            silence: Some((Box::pin(sleep(handshake)), PREFACE_BYTES)),
-            _place: place,
-            _shown: Raised::new(&metrics.connections),
-        };
-        Some((Ok(connection), open))
-    })
+            };
+            let (address, place) = from.unzip();
+            let calls = Calls::default();
+            let connection = Connection {
+                io,
+                address,
+                idle: place.is_some().then(|| Idle::new(&calls, idle)),
+                calls,
+                cut: Box::pin(cut.clone().cancelled_owned()),
+                silence: Some((Box::pin(sleep(handshake)), PREFACE_BYTES)),
+                _place: place,
+                _of_source: of_source,
+                _shown: Raised::new(&metrics.connections),
+            };
+            Some((Ok(connection), open))
+        },
+    )
 }
 
 /// A connection that ends when it is cut, when its client says nothing at the beginning, or when
@@ -143,6 +156,7 @@ pub(super) struct Connection {
     /// `None`: it is a pipe.
     idle: Option<Idle>,
     _place: Option<OwnedSemaphorePermit>,
+    _of_source: Option<Counted<Source>>,
     _shown: Raised,
 }
 

@@ -46,7 +46,7 @@ use std::{
 };
 
 use mercurio_auth::{ClientScopes, Verifier};
-use mercurio_net::Rates;
+use mercurio_net::{Rates, Source};
 use mercurio_trace::Traces;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -86,6 +86,9 @@ pub(crate) struct Context {
     pub clients: ClientScopes,
     pub streams: Streams,
     pub publishers: Rates<String>,
+    /// Calls of each user's, and from each address.
+    pub users: Rates<String>,
+    pub sources: Rates<Source>,
     pub gateways: Gateways,
     pub about: About,
     pub reads: Arc<Semaphore>,

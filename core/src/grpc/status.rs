@@ -36,11 +36,12 @@ pub(super) enum Refusal {
     #[error("{limit} {what} are open already, and no more are allowed")]
     TooManyStreams { what: &'static str, limit: usize },
     #[error(
-        "{publisher:?} publishes more than {limit} a second: try again in {:.1} s",
+        "{who} {does} more than {limit} times a second: try again in {:.1} s",
         wait.as_secs_f64()
     )]
     RateLimited {
-        publisher: String,
+        who: String,
+        does: &'static str,
         limit: u32,
         wait: Duration,
     },
@@ -297,7 +298,8 @@ mod tests {
             ),
             (
                 Refusal::RateLimited {
-                    publisher: "billing".into(),
+                    who: "billing".into(),
+                    does: "publishes",
                     limit: 5,
                     wait: Duration::from_millis(200),
                 },

@@ -6,6 +6,7 @@ mod harness;
 mod history;
 mod incoming;
 mod publish;
+mod rates;
 mod relay;
 mod server;
 mod shutdown;
