@@ -139,6 +139,11 @@ impl Active {
         }
     }
 
+    /// Whether the next entries belong into a new segment.
+    pub fn is_full(&self, settings: &StoreSettings) -> bool {
+        self.tally.rows >= settings.segment_rows || self.bytes >= settings.segment_bytes
+    }
+
     pub fn sealed(self, meta: Meta) -> Result<Segment, StoreError> {
         let engine = self.engine.ok_or_else(Self::failed)?;
         Ok(Segment::sealed(

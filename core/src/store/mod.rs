@@ -18,7 +18,7 @@
 //! | `retention`, `pack`, `packing`, `bury` | what is past; sealed segments made compact |
 //! | `snapshot` | copies of it, and data directories made of them |
 //! | `revocations` | revoked tokens |
-//! | `deletions`, `deleting`, `clear` | what is deleted: hidden at once, and gone soon |
+//! | `deletions`, `clear` | what is deleted: hidden at once, and gone soon |
 //! | `verify` | all of it looked through |
 //! | `engine`, `keys`, `codec` | sled, and what stands in it |
 //! | `constant`, `files` | files of our own |
@@ -30,7 +30,6 @@ mod clear;
 mod codec;
 mod constant;
 mod data_dir;
-mod deleting;
 mod deletions;
 mod disk;
 mod engine;

@@ -1,4 +1,4 @@
-//! How a deletion is applied: part of the apply path (`batch.rs`).
+//! How notifications are deleted, and users forgotten.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -9,50 +9,17 @@ use crate::entry::{
 };
 
 use super::{
-    Batch, Outcome, Retention, StoreError,
-    codec::{DeletedRow, PublishedUnder, Row, RowKind},
-    deletions::{self, OfOwner, Standing},
-    engine::Bytes,
-    index::View,
-    keys,
+    super::{
+        Retention, StoreError,
+        codec::{DeletedRow, PublishedUnder, Row, RowKind},
+        deletions::{self, OfOwner, Standing},
+        engine::Bytes,
+        index::View,
+        keys,
+        reads::ReadSet,
+    },
+    Batch, Outcome,
 };
-
-/// What of a feed is there to be deleted.
-struct Found {
-    ids: Vec<Sequence>,
-    unread_before: u64,
-    /// Unread, and deleted.
-    unread: u64,
-}
-
-impl Found {
-    fn new(
-        view: &View<'_>,
-        is_wanted: impl Fn(Sequence) -> bool,
-        at: Millis,
-        retention: Retention,
-        there: Retention,
-    ) -> Self {
-        let mut ids: Vec<Sequence> = view
-            .stored(at, there)
-            .map(|stored| stored.item.sequence)
-            .filter(|id| is_wanted(*id))
-            .collect();
-        ids.reverse();
-        let reads = view.reads();
-        let is_unread = |id| reads.is_none_or(|reads| reads.read_at(id).is_none());
-        let unread: Vec<Sequence> = view
-            .visible(at, retention)
-            .map(|visible| visible.item.sequence)
-            .filter(|id| is_unread(*id))
-            .collect();
-        Self {
-            unread_before: unread.len() as u64,
-            unread: unread.iter().filter(|id| is_wanted(**id)).count() as u64,
-            ids,
-        }
-    }
-}
 
 impl Batch {
     /// `was_stored`: the log has it. That is not decided anew, by what is found now.
@@ -67,7 +34,6 @@ impl Batch {
             deletion: asked,
         } = entry;
         let mut deletion = asked.clone();
-        let at = at.max(self.tally.last_at);
         let (deleted, is_new) = match &asked {
             Deletion::Notifications { owners, ids } => {
                 let (mut deleted, mut changes) = (0, Vec::new());
@@ -117,11 +83,7 @@ impl Batch {
                         at,
                     };
                     self.tell(sequence, of.as_str(), change);
-                    let owner = of.as_str();
-                    self.marked.insert(owner.into());
-                    let has_reads = self.has(owner, |record| record.reads.is_some());
-                    self.tally.reads += u64::from(!has_reads);
-                    self.staging.record_mut(owner).reads = Some(Arc::default());
+                    self.set_reads(of.as_str(), ReadSet::default());
                 }
                 (deleted, is_new)
             }
@@ -196,5 +158,42 @@ impl Batch {
             audience,
             change: Change::Deleted(Arc::new(change)),
         });
+    }
+}
+
+/// What of a feed is there to be deleted.
+struct Found {
+    ids: Vec<Sequence>,
+    unread_before: u64,
+    /// Unread, and deleted.
+    unread: u64,
+}
+
+impl Found {
+    fn new(
+        view: &View<'_>,
+        is_wanted: impl Fn(Sequence) -> bool,
+        at: Millis,
+        retention: Retention,
+        there: Retention,
+    ) -> Self {
+        let mut ids: Vec<Sequence> = view
+            .stored(at, there)
+            .map(|stored| stored.item.sequence)
+            .filter(|id| is_wanted(*id))
+            .collect();
+        ids.reverse();
+        let reads = view.reads();
+        let is_unread = |id| reads.is_none_or(|reads| reads.read_at(id).is_none());
+        let unread: Vec<Sequence> = view
+            .visible(at, retention)
+            .map(|visible| visible.item.sequence)
+            .filter(|id| is_unread(*id))
+            .collect();
+        Self {
+            unread_before: unread.len() as u64,
+            unread: unread.iter().filter(|id| is_wanted(**id)).count() as u64,
+            ids,
+        }
     }
 }
