@@ -35,6 +35,7 @@ use crate::{
     Context,
     abuse::OfSource,
     access::Remote,
+    closing::Closing,
     delivery::Delivery,
     demo::FromThisMachine,
     feed::{Feed, Handover},
@@ -100,7 +101,7 @@ pub(crate) async fn accept(context: &Arc<Context>, listener: TcpListener, router
         }
     }
     drop(listener);
-    context.registry.end(End::Closing("shutdown"));
+    context.registry.end(End::Closing(Closing::Shutdown));
     open.tasks.close();
     let ended = timeout(settings.shutdown_grace, open.tasks.wait()).await;
     if ended.is_err() {

@@ -12,25 +12,19 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     task::{Context as Task, Poll, ready},
-    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
-    access::CLIENT_GONE,
+    closing::Closing,
     feed::Feed,
     mailbox::{End, Mail},
-    registry::REVOKED,
     socket::Socket,
     sse::{self, Event, LAST_CHUNK},
 };
 
-/// How long a client may take to read why the stream ends.
-const CLOSING: Duration = Duration::from_secs(5);
-/// The same where its token was revoked: such a stream ends within a second, read or not.
-const CLOSING_REVOKED: Duration = Duration::from_millis(500);
 /// Slices in one write.
 const SLICES: usize = 16;
 /// Slices that an idle stream keeps room for.
@@ -53,7 +47,7 @@ pub(crate) struct Delivery {
     /// The timer and the reading side will wake the task.
     armed: bool,
     /// Why it ends, once that is said.
-    ending: Option<&'static str>,
+    ending: Option<Closing>,
     /// Bytes that the socket took.
     taken: u64,
     /// Bytes that the client sent behind its request.
@@ -204,7 +198,7 @@ impl Delivery {
             }
             let now = Instant::now();
             if self.feed.has_expired(now) {
-                self.close("token-expired");
+                self.close(Closing::TokenExpired);
                 continue;
             }
             // While something is stuck in the socket, nothing is added to it.
@@ -223,20 +217,14 @@ impl Delivery {
     }
 
     /// Says why, behind what is being written, and gives the client a moment to take it.
-    fn close(&mut self, reason: &'static str) {
-        let jitter = || Duration::from_millis(fastrand::u64(1_000..5_000));
-        let retry = (reason == "shutdown").then(jitter);
-        let closing = sse::closing(reason, retry).bytes(self.chunked);
-        self.out.push_back(closing);
+    fn close(&mut self, why: Closing) {
+        let closing = sse::closing(why.name(), why.retry());
+        self.out.push_back(closing.bytes(self.chunked));
         if self.chunked {
             self.out.push_back(LAST_CHUNK);
         }
-        self.ending = Some(reason);
-        let patience = match reason {
-            REVOKED => CLOSING_REVOKED,
-            _ => CLOSING,
-        };
-        self.set_timer(Instant::now() + patience);
+        self.ending = Some(why);
+        self.set_timer(Instant::now() + why.patience());
     }
 
     /// While the socket takes no more: whether the stream is to end anyway.
@@ -289,8 +277,7 @@ impl Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        let reason = self.ending.unwrap_or(CLIENT_GONE);
-        self.feed.ended(reason, self.taken);
+        self.feed.ended(self.ending, self.taken);
     }
 }
 

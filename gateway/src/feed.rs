@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::{
     access::{CLIENT_GONE, Ended},
     catch_up::{self, Page, Reader, Reading},
+    closing::Closing,
     json,
     mailbox::Mailbox,
     query::Filters,
@@ -32,8 +33,10 @@ pub(crate) struct Feed {
     under_way: bool,
     said: Vec<Frame>,
     reader: Arc<Reader>,
-    /// Why it ended, once it has, and the bytes that its connection took.
-    ended: Option<(&'static str, u64)>,
+    /// Why the service ended it; `None`: its client has gone.
+    closing: Option<Closing>,
+    /// Bytes that its connection took, once it has ended.
+    taken: u64,
 }
 
 /// A stream that is handed from the request's handler to its connection, with the response.
@@ -63,7 +66,8 @@ impl Feed {
             under_way: false,
             said: Vec::new(),
             reader,
-            ended: None,
+            closing: None,
+            taken: 0,
         }
     }
 
@@ -72,8 +76,9 @@ impl Feed {
     }
 
     /// Its connection has ended.
-    pub fn ended(&mut self, reason: &'static str, bytes: u64) {
-        self.ended = Some((reason, bytes));
+    pub fn ended(&mut self, closing: Option<Closing>, taken: u64) {
+        self.closing = closing;
+        self.taken = taken;
     }
 
     /// The user's id as JSON.
@@ -175,7 +180,7 @@ impl Feed {
 
 impl Drop for Feed {
     fn drop(&mut self) {
-        let (reason, bytes) = self.ended.unwrap_or((CLIENT_GONE, 0));
+        let reason = self.closing.map_or(CLIENT_GONE, Closing::name);
         let lease = &self.mailbox.lease;
         let ended = Ended {
             request_id: &self.reader.request_id,
@@ -183,7 +188,7 @@ impl Drop for Feed {
             remote: self.reader.remote,
             lasted: lease.opened().elapsed(),
             entries: self.sent,
-            bytes,
+            bytes: self.taken,
             reason,
         };
         ended.log();

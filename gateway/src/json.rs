@@ -6,6 +6,8 @@ use mercurio_proto::v1 as pb;
 use prost_types::Timestamp;
 use serde::Serialize;
 
+use crate::clock;
+
 /// A notification as one client sees it.
 #[derive(Serialize)]
 pub struct Notification<'a> {
@@ -69,19 +71,10 @@ impl<'a> Notification<'a> {
 
 /// RFC 3339 in UTC, with milliseconds.
 fn time(timestamp: Option<&Timestamp>) -> Option<String> {
-    let since = Duration::from_millis(millis(timestamp?));
+    let since = Duration::from_millis(clock::millis(timestamp?));
     // The year 9999 is the last that RFC 3339 knows.
     let time = UNIX_EPOCH.checked_add(since.min(Duration::from_secs(253_402_300_799)))?;
     Some(humantime::format_rfc3339_millis(time).to_string())
-}
-
-/// Milliseconds since the Unix epoch; what is before it is 0.
-pub(crate) fn millis(timestamp: &Timestamp) -> u64 {
-    let seconds = u64::try_from(timestamp.seconds).unwrap_or(0);
-    let nanos = u64::try_from(timestamp.nanos).unwrap_or(0);
-    seconds
-        .saturating_mul(1000)
-        .saturating_add(nanos / 1_000_000)
 }
 
 /// JSON of a value that always has one: no maps with other keys than text.

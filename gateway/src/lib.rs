@@ -9,15 +9,15 @@
 //! | `auth`, `query`, `error` | what comes in: tokens, parameters; what is refused |
 //! | `api`, `events` | the HTTP API: reading and marking; publishing |
 //! | `assets` | the browser's side: what pages load |
-//! | `stream`, `feed`, `catch_up`, `delivery` | a browser's stream: opened; what is next; read from the store; written |
+//! | `stream`, `feed`, `catch_up`, `delivery`, `closing` | a browser's stream: opened; what is next; read from the store; written; why it ends |
 //! | `socket`, `sse` | what it is written to; its bytes |
 //! | `registry`, `mailbox`, `lease` | which streams are open, what waits for each, until when |
 //! | `relay` | the one upstream stream |
 //! | `about` | what the core is told of this gateway, when it asks |
 //! | `revocations` | which tokens are revoked |
 //! | `cores`, `choice`, `core` | calls, to the current core; which one that is; the connections to one |
-//! | `access` | the access log |
-//! | `json` | what a notification looks like |
+//! | `access`, `observe`, `metrics`, `health` | the access log; spans and counts of requests; what is counted; whether it serves |
+//! | `json`, `clock` | what a notification looks like; times |
 //! | `demo` | the tokens of `mercurio dev`'s page |
 
 #![warn(missing_docs)]
@@ -30,6 +30,8 @@ mod assets;
 mod auth;
 mod catch_up;
 mod choice;
+mod clock;
+mod closing;
 mod connection;
 mod core;
 mod cores;

@@ -11,7 +11,7 @@ use std::{
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
-use crate::{lease::Lease, sse::Event};
+use crate::{closing::Closing, lease::Lease, sse::Event};
 
 /// Bytes that may wait; a single entry may be larger.
 const BYTES_MAX: usize = 64 << 10;
@@ -58,7 +58,7 @@ pub(crate) enum Mail {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     /// With a word: why.
-    Closing(&'static str),
+    Closing(Closing),
     /// At once: its reader had time enough.
     Cut,
 }
@@ -255,7 +255,7 @@ mod tests {
         let context = Context::from_waker(Waker::noop());
         assert_eq!(mailbox.poll_end(&context), Poll::Pending);
         mailbox.set_behind();
-        let closing = End::Closing("shutdown");
+        let closing = End::Closing(Closing::Shutdown);
         mailbox.end(closing);
         assert_eq!(mailbox.poll_end(&context), Poll::Ready(closing));
         mailbox.end(End::Cut);

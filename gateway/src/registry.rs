@@ -18,6 +18,7 @@ use tokio::{
 };
 
 use crate::{
+    closing::Closing,
     error::ApiError,
     lease::{Lease, Token, Wanted},
     mailbox::{End, Mailbox},
@@ -26,9 +27,6 @@ use crate::{
 };
 
 pub(crate) use place::Open;
-
-/// Why a stream ends whose token is revoked.
-pub(crate) const REVOKED: &str = "token-revoked";
 
 pub(crate) struct Registry {
     inner: Mutex<Inner>,
@@ -227,7 +225,7 @@ impl Registry {
         for (name, user) in &inner.users {
             for mailbox in &user.mailboxes {
                 if mailbox.lease.revoke(name, wanted) {
-                    mailbox.end(End::Closing(REVOKED));
+                    mailbox.end(End::Closing(Closing::TokenRevoked));
                     ended += 1;
                 }
             }

@@ -3,11 +3,7 @@
 //! core that is the current one then; every stream catches up from its own cursor, and the browsers
 //! notice nothing.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
 use mercurio_proto::v1::{
     RelayAnswer, RelayJoin, RelayLeave, RelayQuestion, RelayRenew, RelayRequest, RelayResponse,
@@ -21,7 +17,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
-use crate::{Context, lease::Wanted, revocations, sse::Event};
+use crate::{Context, clock, lease::Wanted, revocations, sse::Event};
 
 /// Users in one join.
 const JOIN_MAX: usize = 5_000;
@@ -38,7 +34,8 @@ pub(crate) async fn run(context: Arc<Context>) {
     loop {
         let held = async {
             sleep_until(at).await;
-            relay(&context).await
+            let Err(status) = relay(&context).await;
+            status
         };
         let ended = tokio::select! {
             () = context.shutdown.cancelled() => return,
@@ -71,11 +68,9 @@ pub(crate) async fn run(context: Arc<Context>) {
 }
 
 /// Runs one relay to its end, and says why it ended.
-async fn relay(context: &Context) -> Status {
-    match open(context).await {
-        Ok((requests, responses)) => pump(context, &requests, responses).await,
-        Err(status) => status,
-    }
+async fn relay(context: &Context) -> Result<Infallible, Status> {
+    let (requests, responses) = open(context).await?;
+    pump(context, &requests, responses).await
 }
 
 async fn open(
@@ -104,7 +99,7 @@ async fn pump(
     context: &Context,
     requests: &mpsc::Sender<RelayRequest>,
     mut responses: Streaming<RelayResponse>,
-) -> Status {
+) -> Result<Infallible, Status> {
     // Joins are answered in their order.
     let mut asked: VecDeque<(u64, Vec<Arc<str>>)> = VecDeque::new();
     let mut join = 1;
@@ -112,75 +107,48 @@ async fn pump(
     renew.reset();
     loop {
         tokio::select! {
-            response = responses.message() => match response {
-                Ok(Some(RelayResponse { message: Some(relay_response::Message::Question(question)) })) => {
-                    answer(context, requests, question);
-                }
-                Ok(Some(response)) => received(context, &mut asked, response),
-                Ok(None) => return Status::unavailable("the core ended the relay"),
-                Err(status) => return status,
+            response = responses.message() => match response? {
+                Some(response) => received(context, requests, &mut asked, response),
+                None => return Err(Status::unavailable("the core ended the relay")),
             },
             interest = context.registry.interest(join, JOIN_MAX), if asked.len() < 8 => {
                 let ids = |users: &[Arc<str>]| users.iter().map(|user| user.to_string()).collect();
                 if !interest.leave.is_empty() {
                     let leave = RelayLeave { recipient_ids: ids(&interest.leave) };
-                    if !send(requests, relay_request::Message::Leave(leave)).await {
-                        return Status::unavailable("the core reads no more");
-                    }
+                    send(requests, relay_request::Message::Leave(leave)).await?;
                 }
                 if !interest.join.is_empty() {
                     let message = RelayJoin { join_id: join, recipient_ids: ids(&interest.join) };
                     asked.push_back((join, interest.join));
                     join += 1;
-                    if !send(requests, relay_request::Message::Join(message)).await {
-                        return Status::unavailable("the core reads no more");
-                    }
+                    send(requests, relay_request::Message::Join(message)).await?;
                 }
             }
             _ = renew.tick() => {
-                let token = match context.cores.token() {
-                    Ok(token) => token,
-                    Err(status) => return status,
-                };
-                if !send(requests, relay_request::Message::Renew(RelayRenew { token })).await {
-                    return Status::unavailable("the core reads no more");
-                }
+                let token = context.cores.token()?;
+                send(requests, relay_request::Message::Renew(RelayRenew { token })).await?;
             }
         }
     }
 }
 
-/// Answers what somebody who runs the service wants to know. Where the core reads too little, it goes
-/// without: nothing else waits for that.
-fn answer(context: &Context, requests: &mpsc::Sender<RelayRequest>, question: RelayQuestion) {
-    let answer = match question.question {
-        Some(Question::Report(_)) => Answer::Report(context.report()),
-        Some(Question::Streams(streams)) => Answer::Streams(context.streams(&streams)),
-        // A later core's.
-        None => return,
-    };
-    let answer = RelayAnswer {
-        question_id: question.question_id,
-        answer: Some(answer),
-    };
-    let _ = requests.try_send(RelayRequest {
-        message: Some(relay_request::Message::Answer(answer)),
-    });
-}
-
-async fn send(requests: &mpsc::Sender<RelayRequest>, message: relay_request::Message) -> bool {
-    // A core that reads nothing for so long is as good as gone.
+/// Says it to the core. One that reads nothing for long is as good as gone.
+async fn send(
+    requests: &mpsc::Sender<RelayRequest>,
+    message: relay_request::Message,
+) -> Result<(), Status> {
     let request = RelayRequest {
         message: Some(message),
     };
-    matches!(
-        timeout(OPEN_TIMEOUT, requests.send(request)).await,
-        Ok(Ok(()))
-    )
+    match timeout(OPEN_TIMEOUT, requests.send(request)).await {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(Status::unavailable("the core reads no more")),
+    }
 }
 
 fn received(
     context: &Context,
+    requests: &mpsc::Sender<RelayRequest>,
     asked: &mut VecDeque<(u64, Vec<Arc<str>>)>,
     response: RelayResponse,
 ) {
@@ -212,22 +180,39 @@ fn received(
             context.metrics.relay_resets.inc();
             context.registry.reset(reset.cursor);
         }
-        // A question is answered elsewhere, and a later core's message is not known here.
-        Some(relay_response::Message::Question(_)) | None => {}
+        Some(relay_response::Message::Question(question)) => answer(context, requests, question),
+        // A later core's.
+        None => {}
     }
+}
+
+/// Answers what somebody who runs the service wants to know. Where the core reads too little, it goes
+/// without: nothing else waits for that.
+fn answer(context: &Context, requests: &mpsc::Sender<RelayRequest>, question: RelayQuestion) {
+    let answer = match question.question {
+        Some(Question::Report(_)) => Answer::Report(context.report()),
+        Some(Question::Streams(streams)) => Answer::Streams(context.streams(&streams)),
+        // A later core's.
+        None => return,
+    };
+    let answer = RelayAnswer {
+        question_id: question.question_id,
+        answer: Some(answer),
+    };
+    let _ = requests.try_send(RelayRequest {
+        message: Some(relay_request::Message::Answer(answer)),
+    });
 }
 
 /// Tokens are revoked: none of them is let in any more, and what they hold open ends.
 fn revoked(context: &Context, told: RelayRevocations) {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let now = now.map_or(0, |now| now.as_millis() as u64);
-    let told_all = told.complete;
-    let wanted = Wanted::new(&context.revocations.take(told.revocations, now));
+    let taken = context.revocations.take(told.revocations, clock::now());
+    let wanted = Wanted::new(&taken);
     if !wanted.is_empty() {
         let streams = context.registry.revoke(&wanted);
         tracing::info!(streams, "tokens were revoked");
     }
-    if told_all {
+    if told.complete {
         context.revocations.complete();
     }
 }

@@ -7,7 +7,7 @@ use mercurio_auth::{Revocation, RevocationSet, Revoked};
 use mercurio_proto::v1::{RelayRevocation, relay_revocation::Tokens};
 use tokio::{sync::watch, time::timeout};
 
-use crate::json;
+use crate::clock;
 
 /// The head of a relay that begins with all that are in force.
 pub(crate) const TOLD: &str = "mercurio-revocations";
@@ -62,11 +62,11 @@ fn decoded(told: RelayRevocation) -> Option<Revocation> {
         Tokens::TokenId(id) => Revoked::Id(id.into()),
         Tokens::UserId(user) => Revoked::User {
             user: user.into(),
-            issued_before: told.issued_before.as_ref().map_or(0, json::millis),
+            issued_before: told.issued_before.as_ref().map_or(0, clock::millis),
         },
     };
     Some(Revocation {
         tokens,
-        until: told.kept_until.as_ref().map(json::millis),
+        until: told.kept_until.as_ref().map(clock::millis),
     })
 }

@@ -6,13 +6,14 @@
 //! An empty line comes behind an event's data and nowhere else: clients that are not the standard's
 //! (fetch-event-source, httpx-sse) make an empty message of each other one.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use mercurio_proto::v1::{self as pb, relay_entry, subscribe_response};
 use serde::Serialize;
 
 use crate::{
+    clock,
     json::{self, Notification},
     query::Filters,
 };
@@ -108,7 +109,7 @@ impl Event {
                 Some(Self {
                     cursor: entry.cursor,
                     topic: Some(notification.topic.as_str().into()),
-                    expires_at: notification.expires_at.as_ref().map(json::millis),
+                    expires_at: notification.expires_at.as_ref().map(clock::millis),
                     bytes,
                 })
             }
@@ -137,12 +138,9 @@ impl Event {
 
     /// Whether it passes a stream's filters, and is still of interest.
     pub fn is_wanted(&self, filters: &Filters) -> bool {
-        let now = || {
-            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-            since.map_or(0, |since| since.as_millis() as u64)
-        };
         let passes = |topic: &str| filters.matches(topic);
-        self.topic.as_deref().is_none_or(passes) && self.expires_at.is_none_or(|at| at > now())
+        self.topic.as_deref().is_none_or(passes)
+            && self.expires_at.is_none_or(|at| at > clock::now())
     }
 
     /// The frames for a client, whose id is given as JSON.
