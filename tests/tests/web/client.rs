@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 
 use super::*;
 
+/// How long a notification is there that expires: much longer than it takes to be seen before.
+const BRIEF: Duration = Duration::from_secs(10);
+
 /// What is published between the history's answer and the stream's opening is neither lost nor
 /// twice there, nor counted twice.
 #[tokio::test(flavor = "multi_thread")]
@@ -270,14 +273,15 @@ async fn what_expires_goes_when_it_is_due() {
     let service = Setup::serve().start().await;
     let api = service.service_api();
     let kept = api.publish(to(&["alice"], "t", "kept")).await.id;
-    let soon = Duration::from_secs(3);
+    // A browser takes seconds to open a page where much runs beside it: before anything may expire.
+    let page = blank(&browser, "one", &service).await;
     let loaded = api
-        .publish(with_ttl(soon, to(&["alice"], "t", "loaded")))
+        .publish(with_ttl(BRIEF, to(&["alice"], "t", "loaded")))
         .await
         .id;
-    let page = alices(&browser, &service).await;
+    start(&page, token(&service, "alice")).await;
     let live = api
-        .publish(with_ttl(soon, to(&["alice"], "t", "live")))
+        .publish(with_ttl(BRIEF, to(&["alice"], "t", "live")))
         .await
         .id;
     until(&page, "ids().length === 3 && inbox.state.unreadCount === 3").await;
@@ -294,13 +298,12 @@ async fn the_count_is_asked_for_when_a_page_comes_to_the_front() {
     };
     let service = Setup::serve().start().await;
     let api = service.service_api();
-    let soon = Duration::from_secs(3);
-    api.publish(with_ttl(soon, to(&["alice"], "t", "soon gone")))
+    let page = blank(&browser, "one", &service).await;
+    api.publish(with_ttl(BRIEF, to(&["alice"], "t", "soon gone")))
         .await;
     many(&api, 1).await;
     let options = json!({ "sharing": "none", "pageSize": 1 });
-    let options = with(token(&service, "alice"), options);
-    let page = connected(&browser, "one", &service, options).await;
+    start(&page, with(token(&service, "alice"), options)).await;
     assert_eq!(value(&page, "inbox.state.unreadCount").await, 2);
     eventually("it expires", SOON, async || {
         (api.unread("alice").await == 1).then_some(())
