@@ -40,6 +40,8 @@ const PAGE_MAX = 500
 /** How often a server that is behind is asked, and how long it has in between, in milliseconds. */
 const BEHIND_TRIES = 20
 const BEHIND_PAUSE = 250
+/** What everybody is told at one moment, each asks about at its own, within so many milliseconds. */
+const SPREAD = 3_000
 
 export class Contents {
   /** @type {Model} */
@@ -65,6 +67,8 @@ export class Contents {
   #loads = Promise.resolve()
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #expiryTimer
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #refreshTimer
 
   /**
    * @param {import('./api.js').Config} config
@@ -87,6 +91,7 @@ export class Contents {
   close() {
     this.#isClosed = true
     clearTimeout(this.#expiryTimer)
+    clearTimeout(this.#refreshTimer)
   }
 
   /** What a page sees of it. */
@@ -121,6 +126,14 @@ export class Contents {
     void this.load('refresh', limit).catch(() => {})
   }
 
+  /** The same where all others have the same reason now: not all at once. */
+  #refreshSoon() {
+    this.#refreshTimer ??= setTimeout(() => {
+      this.#refreshTimer = undefined
+      this.refresh()
+    }, Math.random() * SPREAD)
+  }
+
   /**
    * What the stream says. Whether there is one more to be seen.
    * @param {Change} change
@@ -130,9 +143,9 @@ export class Contents {
     const { items } = this.model
     this.model = withChange(this.model, change, this.#isWanted)
     if (change.kind !== 'notification') {
-      this.countedAt = Date.now()
       // What went to everyone is gone: whether it was unread here, the server knows.
-      if (change.kind === 'gone' && change.gone.unreadCount === undefined) this.refresh()
+      if (change.kind === 'gone' && change.gone.unreadCount === undefined) this.#refreshSoon()
+      else this.countedAt = Date.now()
       return false
     }
     if (this.model.items === items) return false
@@ -276,7 +289,7 @@ export class Contents {
       this.#watchExpiry()
       if (this.model === before) return
       this.#told.changed()
-      this.refresh()
+      this.#refreshSoon()
     }, wait)
   }
 }

@@ -14,13 +14,14 @@ const page = (cursor, unreadCount) => ({
   unreadCount,
 })
 
+const config = /** @type {any} */ ({ topics: [], pageSize: 30 })
+const told = { changed: () => {}, arrived: () => {}, otherUser: () => assert.fail() }
+
 test('a page from a server that is behind is asked for again', async (context) => {
   context.mock.timers.enable({ apis: ['setTimeout'] })
   const pages = [page(5, 3), page(8, 2), page(9, 1)]
   const asked = context.mock.fn(async () => pages.shift() ?? page(9, 1))
   const api = /** @type {any} */ ({ page: asked, user: 'alice' })
-  const config = /** @type {any} */ ({ topics: [], pageSize: 30 })
-  const told = { changed: () => {}, arrived: () => {}, otherUser: () => assert.fail() }
   const known = { ...nothing, clientID: 'alice', cursor: 9, unreadCount: 1 }
   const contents = new Contents(config, api, told, known)
   const loaded = contents.load('refresh')
@@ -32,5 +33,25 @@ test('a page from a server that is behind is asked for again', async (context) =
   }
   await loaded
   assert.equal(contents.model.unreadCount, 1)
+  contents.close()
+})
+
+test('what everybody is told is not asked about at once', async (context) => {
+  context.mock.timers.enable({ apis: ['setTimeout'] })
+  context.mock.method(Math, 'random', () => 0.5)
+  const asked = context.mock.fn(async () => page(9, 0))
+  const api = /** @type {any} */ ({ page: asked, user: 'alice' })
+  const known = { ...nothing, clientID: 'alice', cursor: 7, unreadCount: 2 }
+  const contents = new Contents(config, api, told, known)
+  for (const cursor of [8, 9]) {
+    contents.take({ kind: 'gone', cursor, gone: { notificationIDs: [cursor - 7] } })
+  }
+  context.mock.timers.tick(1_499)
+  await turn()
+  assert.equal(asked.mock.callCount(), 0)
+  context.mock.timers.tick(1)
+  for (let turns = 0; turns < 10; turns += 1) await turn()
+  assert.equal(asked.mock.callCount(), 1, 'once for both')
+  assert.equal(contents.model.unreadCount, 0)
   contents.close()
 })
