@@ -1,5 +1,5 @@
 //! What has to hold for every row of the table, and for the order of the layers. The layers
-//! themselves, with a real environment and real files, are tested in `tests/tests/cli.rs`.
+//! themselves, with a real environment and real files, are tested in `tests/tests/cli/`.
 
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use async_nats::jetstream::stream;
+use tempfile::TempDir;
 use tonic::Code;
 
 use super::*;
@@ -84,13 +85,9 @@ async fn a_log_that_no_longer_reaches_back_is_refused() {
     verify(&cores[0].service_api(), &ledger, &USERS).await;
 }
 
-/// Restored from a copy of before: the server accepts a place beyond its end, and would be silent.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_ends_before_what_was_applied_is_refused() {
-    let Some(mut nats) = Nats::start(1) else {
-        return;
-    };
-    let mut core = engine(&nats).start().await;
+/// A core that has applied eight messages, and a copy of its log with the first five.
+async fn copied_behind(nats: &mut Nats) -> (Service, Ledger, TempDir) {
+    let core = engine(nats).start().await;
     ready(&core).await;
     let ledger = fill(&core, 5).await;
     let copy = tempfile::tempdir().unwrap();
@@ -100,9 +97,23 @@ async fn a_log_that_ends_before_what_was_applied_is_refused() {
     for n in 5..8 {
         publish_surely(&core.service_api(), &ledger, request(0, n)).await;
     }
+    (core, ledger, copy)
+}
+
+fn put_back(nats: &mut Nats, copy: &TempDir) {
     nats.wipe();
     copy_dir(copy.path(), &nats.store(0));
     nats.start_node(0);
+}
+
+/// Restored from a copy of before: the server accepts a place beyond its end, and would be silent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_ends_before_what_was_applied_is_refused() {
+    let Some(mut nats) = Nats::start(1) else {
+        return;
+    };
+    let (mut core, ledger, copy) = copied_behind(&mut nats).await;
+    put_back(&mut nats, &copy);
     // While a cluster has no leader it may say less than it knows: it is asked several times.
     let halted = core
         .process
@@ -124,20 +135,9 @@ async fn a_log_that_was_cut_and_has_grown_again_is_refused() {
     let Some(mut nats) = Nats::start(1) else {
         return;
     };
-    let mut core = engine(&nats).start().await;
-    ready(&core).await;
-    let ledger = fill(&core, 5).await;
-    let copy = tempfile::tempdir().unwrap();
-    nats.kill(0);
-    copy_dir(&nats.store(0), copy.path());
-    nats.start_node(0);
-    for n in 5..8 {
-        publish_surely(&core.service_api(), &ledger, request(0, n)).await;
-    }
+    let (mut core, ledger, copy) = copied_behind(&mut nats).await;
     core.kill();
-    nats.wipe();
-    copy_dir(copy.path(), &nats.store(0));
-    nats.start_node(0);
+    put_back(&mut nats, &copy);
     let new = engine(&nats).secret_of(&core).start().await;
     ready(&new).await;
     for n in 0..9 {
