@@ -176,51 +176,51 @@ impl Link {
         };
         loop {
             tokio::select! {
-                           room = events.reserve(), if !self.pending.is_empty() => {
-                               let room = room.map_err(|_| End::Stopped)?;
-                               // The condition of this branch.
-                               if let Some(event) = self.pending.pop_front() {
-                                   room.send(event);
-                               }
-                               // Nothing was read meanwhile.
-                               quiet.heard = Instant::now();
-                           }
-                           message = tail.next(), if self.pending.is_empty() => {
-                               let Some(message) = message else {
-                                   return Err(End::Away("the tail ended".into()));
-                               };
-                               self.take(message?)?;
-                               quiet.heard = Instant::now();
-                           }
-                           Some((ticket, body)) = self.appends.recv() => {
-                               if let Some(send) = self.accept(broker, ticket, body)? {
-                                   let sent = put(broker, ticket, self.stamped(&send)).await?;
-            acks.push(sent);
-                                   quiet.appended = Instant::now();
-                               }
-                           }
-                           Some((ticket, acked)) = acks.next() => {
-                               acked?;
-                               if ticket != NOBODY {
-                                   self.outbox.confirmed(ticket);
-                                   self.tell(Event::Safe(ticket))?;
-                               }
-                           }
-                           _ = looks.tick(), if looking.is_none() => looking = Some(look(broker).boxed()),
-                           bounds = async { Some(looking.as_mut()?.await) }, if looking.is_some() => {
-                               looking = None;
-                               if let Some(bounds) = bounds {
-                                   self.seen(bounds?, quiet.heard)?;
-                               }
-                               self.clock.check()?;
-                               let is_quiet = quiet.heard.elapsed() > QUIET && quiet.appended.elapsed() > QUIET;
-                               if is_quiet && self.status.now().caught_up {
-                                   let sent = put(broker, NOBODY, self.time()).await?;
-            acks.push(sent);
-                                   quiet.appended = Instant::now();
-                               }
-                           }
-                       }
+                room = events.reserve(), if !self.pending.is_empty() => {
+                    let room = room.map_err(|_| End::Stopped)?;
+                    // The condition of this branch.
+                    if let Some(event) = self.pending.pop_front() {
+                        room.send(event);
+                    }
+                    // Nothing was read meanwhile.
+                    quiet.heard = Instant::now();
+                }
+                message = tail.next(), if self.pending.is_empty() => {
+                    let Some(message) = message else {
+                        return Err(End::Away("the tail ended".into()));
+                    };
+                    self.take(message?)?;
+                    quiet.heard = Instant::now();
+                }
+                Some((ticket, body)) = self.appends.recv() => {
+                    if let Some(send) = self.accept(broker, ticket, body)? {
+                        let sent = put(broker, ticket, self.stamped(&send)).await?;
+                        acks.push(sent);
+                        quiet.appended = Instant::now();
+                    }
+                }
+                Some((ticket, acked)) = acks.next() => {
+                    acked?;
+                    if ticket != NOBODY {
+                        self.outbox.confirmed(ticket);
+                        self.tell(Event::Safe(ticket))?;
+                    }
+                }
+                _ = looks.tick(), if looking.is_none() => looking = Some(look(broker).boxed()),
+                bounds = async { Some(looking.as_mut()?.await) }, if looking.is_some() => {
+                    looking = None;
+                    if let Some(bounds) = bounds {
+                        self.seen(bounds?, quiet.heard)?;
+                    }
+                    self.clock.check()?;
+                    let is_quiet = quiet.heard.elapsed() > QUIET && quiet.appended.elapsed() > QUIET;
+                    if is_quiet && self.status.now().caught_up {
+                        let sent = put(broker, NOBODY, self.time()).await?;
+                        acks.push(sent);
+                        quiet.appended = Instant::now();
+                    }
+                }
+            }
         }
     }
 
