@@ -1,6 +1,7 @@
 //! The floor: what delivering costs with nothing around it, a loop of write(2) calls. It speaks as
 //! much HTTP as the load needs: `GET /sub?id=X` is a stream, `POST /pub?id=X` writes its body as an
-//! event to every stream of X.
+//! event to every stream of X. With a file, each event is first made safe there, as whatever keeps
+//! what it was given has to.
 
 use std::{
     collections::HashMap,
@@ -9,10 +10,13 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use crate::disk::Blocks;
+
 type Streams = Arc<Mutex<HashMap<String, Vec<TcpStream>>>>;
 
 /// Serves for ever.
-pub fn run(address: &str) {
+pub fn run(address: &str, file: Option<&str>) {
+    let blocks = file.map(|path| Arc::new(Mutex::new(Blocks::create(path.as_ref()))));
     let listener = TcpListener::bind(address).expect("bind");
     let streams = Streams::default();
     for socket in listener.incoming() {
@@ -33,8 +37,8 @@ pub fn run(address: &str) {
                 streams.entry(id).or_default().push(socket);
             }
         } else {
-            let streams = streams.clone();
-            std::thread::spawn(move || publish(head, id, length, &streams));
+            let (streams, blocks) = (streams.clone(), blocks.clone());
+            std::thread::spawn(move || publish(head, id, length, &streams, blocks.as_deref()));
         }
     }
 }
@@ -64,7 +68,13 @@ fn read_head(head: &mut BufReader<TcpStream>) -> Option<(String, String, usize)>
     }
 }
 
-fn publish(mut from: BufReader<TcpStream>, mut id: String, mut length: usize, streams: &Streams) {
+fn publish(
+    mut from: BufReader<TcpStream>,
+    mut id: String,
+    mut length: usize,
+    streams: &Streams,
+    blocks: Option<&Mutex<Blocks>>,
+) {
     for number in 1.. {
         let mut event = format!("id: {number}\ndata: ").into_bytes();
         let start = event.len();
@@ -73,6 +83,9 @@ fn publish(mut from: BufReader<TcpStream>, mut id: String, mut length: usize, st
             return;
         }
         event.extend(b"\n\n");
+        if let Some(blocks) = blocks {
+            blocks.lock().expect("no panic").append(&event);
+        }
         if let Some(streams) = streams.lock().expect("no panic").get_mut(&id) {
             for stream in streams {
                 let _ = stream.write(&event);

@@ -1,7 +1,9 @@
 //! The benchmark: real `mercurio` processes, real streams, events at a fixed rate; the same load on
 //! nchan and on bare `write(2)` calls, interleaved. What it measures and how: `bench/README.md`.
 
+mod bare_grpc;
 mod cluster;
+mod disk;
 mod floor;
 mod gateways;
 mod load;
@@ -52,11 +54,17 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
-    if arguments.next().as_deref() == Some("floor") {
-        floor::run(&arguments.next().unwrap_or_default());
-        return ExitCode::SUCCESS;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["floor", address] => floor::run(address, None),
+        ["floor", address, file] => floor::run(address, Some(file)),
+        ["bare-grpc", address] => bare_grpc::run(address),
+        _ => return measure(),
     }
+    ExitCode::SUCCESS
+}
+
+fn measure() -> ExitCode {
     let arguments = Arguments::parse();
     if !arguments.no_build && std::env::var_os("MERCURIO_BIN").is_none() {
         build();
@@ -68,7 +76,7 @@ fn main() -> ExitCode {
         } else {
             eprintln!("nchan is not there and can't be installed: left out");
         }
-        kinds.push(Kind::Floor);
+        kinds.extend([Kind::Floor, Kind::SafeFloor]);
     }
     let chosen = match arguments.workloads.is_empty() {
         true => Workload::ALL.to_vec(),

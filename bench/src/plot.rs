@@ -41,7 +41,8 @@ fn colour(kind: Kind) -> &'static str {
         Kind::Serve => "#0072b2",
         Kind::Apart => "#009e73",
         Kind::Nchan => "#d55e00",
-        Kind::Floor => "#777777",
+        Kind::Floor | Kind::BareGrpc => "#777777",
+        Kind::SafeFloor => "#333333",
     }
 }
 

@@ -103,11 +103,12 @@ pub fn markdown(section: &Section) -> String {
     text
 }
 
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 13] = [
     "",
     "CPU µs a delivery",
     "÷ nchan",
     "÷ floor",
+    "÷ floor with a sync",
     "CPU µs an event",
     "p50 ms",
     "p99 ms",
@@ -131,6 +132,7 @@ fn put_table(text: &mut String, workload: Workload, table: &Table) {
     );
     let of = |kind: Kind| table.lines.iter().find(|line| line.kind == kind);
     let (nchan, floor) = (of(Kind::Nchan), of(Kind::Floor));
+    let safe_floor = of(Kind::SafeFloor);
     for line in &table.lines {
         let cells = [
             line.kind.name().to_owned(),
@@ -139,6 +141,8 @@ fn put_table(text: &mut String, workload: Workload, table: &Table) {
                 .over(nchan.map(|line| line.cpu_per_delivery)),
             line.cpu_per_delivery
                 .over(floor.map(|line| line.cpu_per_delivery)),
+            line.cpu_per_delivery
+                .over(safe_floor.map(|line| line.cpu_per_delivery)),
             line.cpu_per_event.show(),
             line.p50.show(),
             line.p99.show(),

@@ -23,6 +23,10 @@ pub enum Kind {
     Apart,
     Nchan,
     Floor,
+    /// The floor, each event made safe before it is delivered.
+    SafeFloor,
+    /// A gRPC server with nothing behind it; it has no streams.
+    BareGrpc,
 }
 
 impl Kind {
@@ -32,6 +36,8 @@ impl Kind {
             Self::Apart => "mercurio core + gateway",
             Self::Nchan => "nchan",
             Self::Floor => "floor (bare writes)",
+            Self::SafeFloor => "floor + a synced write",
+            Self::BareGrpc => "bare gRPC",
         }
     }
 
@@ -113,19 +119,15 @@ impl Target {
                 servers.push(Server::start("gateway", &mut gateway, "relay is open").0);
             }
             Kind::Nchan => servers.push(nchan(home.path(), http)),
-            Kind::Floor => {
-                // This program, also where it was built anew meanwhile.
-                let mut floor = Command::new("/proc/self/exe");
-                floor.args(["floor", &http.to_string()]);
-                servers.push(Server::start("floor", &mut floor, "").0);
-                wait_for_port(http);
-            }
+            Kind::Floor => servers.push(of_this_program("floor", http, None)),
+            Kind::SafeFloor => servers.push(of_this_program("floor", http, Some(data))),
+            Kind::BareGrpc => servers.push(of_this_program("bare-grpc", grpc, None)),
         }
         Self {
             kind,
             servers,
             http,
-            grpc: kind.is_mercurio().then_some(grpc),
+            grpc: (kind.is_mercurio() || kind == Kind::BareGrpc).then_some(grpc),
             issuer,
             home,
         }
@@ -220,6 +222,15 @@ const KEY: &str = "key";
 
 /// What a core on a shared log says once it has caught up.
 const READY: &str = "readiness changed";
+
+/// This program, also where it was built anew meanwhile.
+fn of_this_program(what: &'static str, address: SocketAddr, file: Option<&Path>) -> Server {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg(what).arg(address.to_string()).args(file);
+    let (server, _) = Server::start(what, &mut command, "");
+    wait_for_port(address);
+    server
+}
 
 /// The service, with its own settings alone: none of the environment, no `.env`.
 fn mercurio(home: &Path, command: &str) -> Command {

@@ -1,7 +1,6 @@
 //! Durable publishing: by one, and by many at once, beside the disk's own sync rate.
 
 use std::{
-    io::{Seek, SeekFrom, Write},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,6 +9,7 @@ use std::{
 };
 
 use crate::{
+    disk,
     load::micros,
     publisher::{Grpc, Publisher, To},
     readers,
@@ -20,25 +20,38 @@ use crate::{
 /// Publishers on one connection.
 const SHARE: usize = 64;
 
-pub fn run(quick: bool, report: &mut Report) {
+/// Each round the disk, then what is measured, then, beside peers, a server with nothing behind it.
+pub fn run(kinds: &[Kind], rounds: usize, quick: bool, report: &mut Report) {
     let time = Duration::from_millis(if quick { 500 } else { 5_000 });
+    let has_peers = kinds.contains(&Kind::Floor);
     for publishers in [1, 64, 1_024] {
-        let disk = syncs(time / 2);
-        let mut target = Target::start(Kind::Serve);
-        let measured = measure(&target, publishers, time);
-        report.check_alive(&mut target);
-        if measured.rate == 0.0 {
-            report.fail(format!("{publishers} publishers: nothing was acknowledged"));
-        }
-        report.row(
-            Row::new(&format!("{publishers} publishers"))
+        for _ in 0..rounds {
+            let disk = disk::rate(time / 2);
+            let mut target = Target::start(Kind::Serve);
+            let measured = measure(&target, publishers, time);
+            report.check_alive(&mut target);
+            if measured.rate == 0.0 {
+                report.fail(format!("{publishers} publishers: nothing was acknowledged"));
+            }
+            drop(target);
+            let row = Row::new(&format!("{publishers} publishers"))
                 .with("acknowledged/s", measured.rate)
                 .with("disk syncs/s", disk)
-                .with("÷ syncs", measured.rate / disk)
+                .with("p50 ÷ a sync", measured.p50 * disk / 1e3)
                 .with("p50 ms", measured.p50)
                 .with("p99 ms", measured.p99)
-                .with("CPU µs each", measured.cpu),
-        );
+                .with("CPU µs each", measured.cpu);
+            if !has_peers {
+                report.row(row);
+                continue;
+            }
+            let bare = measure(&Target::start(Kind::BareGrpc), publishers, time);
+            report.row(
+                row.with("bare gRPC: answered/s", bare.rate)
+                    .with("its p50 ms", bare.p50)
+                    .with("its CPU µs each", bare.cpu),
+            );
+        }
     }
 }
 
@@ -99,21 +112,4 @@ async fn publish(target: &Target, publishers: usize, time: Duration) -> (u64, re
         all.add(done.expect("no panic")).expect("the same bounds");
     }
     (count.load(Ordering::Relaxed), all)
-}
-
-/// What the disk does: 4 KiB written and made safe, one after the other.
-fn syncs(time: Duration) -> f64 {
-    let mut file = tempfile::tempfile().expect("a temporary file");
-    file.write_all(&vec![0; 1 << 20]).expect("written");
-    file.sync_all().expect("synced");
-    let begin = Instant::now();
-    let mut count = 0_u32;
-    while begin.elapsed() < time {
-        let place = u64::from(count % 256) * 4096;
-        file.seek(SeekFrom::Start(place)).expect("seek");
-        file.write_all(&[1; 4096]).expect("written");
-        file.sync_data().expect("synced");
-        count += 1;
-    }
-    f64::from(count) / begin.elapsed().as_secs_f64()
 }
