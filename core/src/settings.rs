@@ -200,7 +200,8 @@ pub struct Transport {
     /// A connection on which no call is open, and none was for so long, is ended, within twice that.
     /// Default 60 s.
     pub connection_idle: Duration,
-    /// How long a call may take to be answered; a stream, to begin. Default 30 s.
+    /// How long a call may take to be answered, a stream to begin; and how long an answer that is not
+    /// a stream may go without any of it being taken. Default 30 s.
     pub call_timeout: Duration,
     /// Streams of health and reflection open at once, which need no token; on one connection 16.
     /// Default 1,024.

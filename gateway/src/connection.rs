@@ -57,12 +57,7 @@ pub(crate) async fn accept(context: &Arc<Context>, listener: TcpListener, router
     let settings = &context.settings;
     let room = (settings.streams_max + SPARE_CONNECTIONS).min(settings.connections_max);
     let room = Arc::new(Semaphore::new(room));
-    let open = Arc::new(Connections {
-        context: context.clone(),
-        router,
-        tasks: TaskTracker::new(),
-        cut: CancellationToken::new(),
-    });
+    let open = Arc::new(Connections::new(context, router));
     loop {
         let next = async {
             let permit = room.clone().acquire_owned().await;
@@ -118,6 +113,17 @@ pub(crate) struct Connections {
     pub router: Router,
     pub tasks: TaskTracker,
     cut: CancellationToken,
+}
+
+impl Connections {
+    pub fn new(context: &Arc<Context>, router: Router) -> Self {
+        Self {
+            context: context.clone(),
+            router,
+            tasks: TaskTracker::new(),
+            cut: CancellationToken::new(),
+        }
+    }
 }
 
 /// A stream's answer, whose connection is to be taken over.
@@ -249,6 +255,14 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    #[cfg(test)]
+    pub fn from_elsewhere() -> Self {
+        Self {
+            remote: SocketAddr::from(([192, 0, 2, 1], 1)),
+            is_local: false,
+        }
+    }
+
     /// What its requests are told apart by.
     pub fn mark(self, request: &mut Request<Incoming>) {
         request.extensions_mut().insert(Remote(self.remote));

@@ -1,7 +1,8 @@
 //! HTTP/2: many streams on one connection, each the body of an answer.
 //!
 //! A stream is delivered as on a socket of its own (`delivery.rs`), into a pipe that the body is
-//! read from: the same words at its end, the same patience.
+//! read from: the same words at its end, the same patience. Answers that the client doesn't take
+//! are given up (`mercurio_net::answers`).
 
 use std::{
     convert::Infallible,
@@ -16,11 +17,10 @@ use std::{
 };
 
 use axum::body::Body;
-use futures_util::StreamExt;
 use http::{HeaderValue, Request, Response, header};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use mercurio_net::Stream;
+use mercurio_net::{Answer, Answers, Stream, Untaken};
 use tokio::time::{Instant, interval, sleep};
 use tokio_util::io::ReaderStream;
 
@@ -44,18 +44,26 @@ const CONNECTION_WINDOW: u32 = 256 << 10;
 /// Requests that were taken back before they were looked at: more, and the connection is ended.
 const RESETS: usize = 20;
 /// A connection on which nothing was asked for so long, and nothing is open, is ended.
-const IDLE: Duration = Duration::from_secs(60);
+pub(crate) const IDLE: Duration = Duration::from_secs(60);
 
 /// What a connection has to do.
 #[derive(Default)]
 struct Work {
     /// Requests so far.
     asked: AtomicUsize,
-    /// Of them, those that are not answered, or whose stream is open.
+    /// Of them, those that are not answered.
     open: AtomicUsize,
+    /// What is on its way of the others, and their streams.
+    answers: Answers<Body>,
 }
 
-/// Held as long as a request is open.
+impl Work {
+    fn is_busy(&self) -> bool {
+        self.open.load(Ordering::Relaxed) > 0 || self.answers.are_open()
+    }
+}
+
+/// Held until a request is answered.
 struct Asked(Arc<Work>);
 
 impl Asked {
@@ -95,27 +103,36 @@ pub(crate) async fn requests(open: &Arc<Connections>, socket: impl Stream + 'sta
         .serve_connection(TokioIo::new(Patient::new(socket, patience)), service);
     let mut connection = pin!(connection);
     let mut shutdown = pin!(open.context.shutdown.cancelled());
-    let mut begun = pin!(sleep(patience));
+    let mut untaken = Untaken::new(&work.answers, patience);
+    // Until something is asked; and when it is ending, until it has.
+    let mut waiting = pin!(sleep(patience));
     let mut look = interval(IDLE);
     look.reset();
     let mut asked = 0;
     let mut is_ending = false;
     let ended = poll_fn(|task| {
+        if untaken.poll(task).is_ready() {
+            tracing::debug!("the client does not take its answers");
+            return Poll::Ready(Ok(()));
+        }
         let mut is_idle = false;
-        while work.asked.load(Ordering::Relaxed) == 0 && begun.as_mut().poll(task).is_ready() {
-            if is_ending {
-                // hyper waits for who has not even said that they speak HTTP/2.
+        let waits = is_ending || work.asked.load(Ordering::Relaxed) == 0;
+        while waits && waiting.as_mut().poll(task).is_ready() {
+            if is_ending && !work.is_busy() {
+                // hyper waits for answers that nobody takes, and for who has not even said that
+                // they speak HTTP/2.
                 return Poll::Ready(Ok(()));
             }
             is_idle = true;
-            begun.as_mut().reset(Instant::now() + patience * 2);
+            waiting.as_mut().reset(Instant::now() + patience * 2);
         }
         while look.poll_tick(task).is_ready() {
             let before = std::mem::replace(&mut asked, work.asked.load(Ordering::Relaxed));
-            is_idle |= asked == before && work.open.load(Ordering::Relaxed) == 0;
+            is_idle |= asked == before && !work.is_busy();
         }
         if !is_ending && (is_idle || shutdown.as_mut().poll(task).is_ready()) {
             is_ending = true;
+            waiting.as_mut().reset(Instant::now() + patience * 2);
             connection.as_mut().graceful_shutdown();
         }
         connection.as_mut().poll(task)
@@ -130,7 +147,7 @@ async fn answer(
     asked: Asked,
     mut request: Request<Incoming>,
     peer: Peer,
-) -> Result<Response<Body>, Infallible> {
+) -> Result<Response<Answer<Body>>, Infallible> {
     peer.mark(&mut request);
     // What HTTP/1.1 has in Host stands in the address.
     let authority = request.uri().authority().map(|host| host.as_str());
@@ -138,21 +155,27 @@ async fn answer(
         request.headers_mut().entry(header::HOST).or_insert(host);
     }
     let (mut response, feed) = route(&open.router, request).await?;
-    if let Some(feed) = feed {
-        // axum takes the empty answer at its word.
-        response.headers_mut().remove(header::CONTENT_LENGTH);
-        *response.body_mut() = body(&open, feed, asked);
-    }
-    Ok(response)
+    let answers = &asked.0.answers;
+    let body = match feed {
+        Some(feed) => {
+            // axum takes the empty answer at its word.
+            response.headers_mut().remove(header::CONTENT_LENGTH);
+            stream(&open, feed, answers)
+        }
+        None => answers.body(std::mem::take(response.body_mut())),
+    };
+    Ok(response.map(|_| body))
 }
 
-fn body(open: &Connections, feed: Feed, asked: Asked) -> Body {
+fn stream(open: &Connections, feed: Feed, answers: &Answers<Body>) -> Answer<Body> {
     let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
     let delivery = Delivery::new(feed, Socket::Other(Box::new(ours)), None, false);
-    open.tasks.spawn(delivery);
-    Body::from_stream(ReaderStream::new(theirs).map(move |bytes| {
-        // Open as long as somebody may read it.
-        let _ = &asked;
-        bytes
-    }))
+    let writing = Arc::new(());
+    let body = Body::from_stream(ReaderStream::new(theirs));
+    let body = answers.stream(body, &writing);
+    open.tasks.spawn(async move {
+        let _writing = writing;
+        delivery.await;
+    });
+    body
 }

@@ -44,6 +44,8 @@ mod feed;
 #[doc(hidden)]
 pub mod fuzzing;
 mod h2;
+#[cfg(test)]
+mod h2_tests;
 mod health;
 #[cfg(test)]
 mod idle_tests;

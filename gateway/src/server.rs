@@ -1,6 +1,6 @@
 //! The listener: routes, connections with bounds of their own, and the end.
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -60,7 +60,7 @@ pub enum ServeError {
 
 /// A gateway, not served yet.
 pub struct Gateway {
-    context: Arc<Context>,
+    pub(crate) context: Arc<Context>,
     router: Router,
 }
 
@@ -265,11 +265,5 @@ impl<S: Sync> FromRequestParts<S> for RequestId {
             .get::<Self>()
             .cloned()
             .unwrap_or_else(|| Self(String::new())))
-    }
-}
-
-impl From<io::Error> for ApiError {
-    fn from(error: io::Error) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "invalid-body", error.to_string())
     }
 }

@@ -49,7 +49,8 @@ pub struct GatewaySettings {
     /// How long a call to the core may take. Default 10 s.
     pub call_timeout: Duration,
     /// How long a client may take to send its head, or its body, and may leave an answer unread.
-    /// Over HTTP/2, where a head is noticed only when it is whole, three times as long. Default 10 s.
+    /// Over HTTP/2, where a head is noticed only when it is whole, three times as long, and twice for
+    /// an answer. Default 10 s.
     pub read_timeout: Duration,
     /// Bytes of a notification's data. Default 65,536.
     pub data_max_bytes: usize,

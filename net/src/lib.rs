@@ -10,6 +10,7 @@
 //! | [`accepted`] | a connection that was accepted, whatever it runs over |
 //! | [`dial`] | a connection to be made |
 //! | [`get`] | one small answer |
+//! | [`answers`] | answers over HTTP/2, and clients that don't take them |
 //! | [`source`] | whose limits by address count |
 //! | [`counts`], [`rates`] | how many somebody may have open, and how often they may do something |
 //!
@@ -19,6 +20,7 @@
 #![warn(missing_docs)]
 
 pub mod accepted;
+pub mod answers;
 pub mod client;
 pub mod counts;
 pub mod dial;
@@ -34,6 +36,7 @@ use std::sync::{Arc, OnceLock};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub use accepted::{Accepted, PeerNames};
+pub use answers::{Answer, Answers, Untaken};
 pub use client::{ClientFiles, ClientTls};
 pub use counts::{Counted, Counts};
 pub use dial::{Dial, Incoming, Stream, pipe};

@@ -165,6 +165,19 @@ impl Raw {
         within(&format!("{what}: the connection ends"), SOON, end).await;
     }
 
+    /// Waits until the other end has gone, and until then says that this one is there.
+    pub async fn ended_in_spite_of_pings(mut self, what: &str) {
+        let end = async {
+            while let Ok((kind, flags, _, payload)) = self.next().await {
+                let is_asked = kind == PING && flags & ACK == 0;
+                if is_asked && self.send(&frame(PING, ACK, 0, &payload)).await.is_err() {
+                    break;
+                }
+            }
+        };
+        within(&format!("{what}: the connection ends"), SOON, end).await;
+    }
+
     /// Sends the same again and again, so many bytes in all; reads what comes where `reads`.
     pub async fn flood(&mut self, bytes: &[u8], total: usize, reads: bool) -> Flood {
         let chunk = bytes.repeat((64 << 10) / bytes.len() + 1);

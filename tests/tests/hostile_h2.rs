@@ -28,6 +28,8 @@ struct Door {
     head: Vec<u8>,
     /// The beginning of one with a body, from somebody who may make it.
     with_body: Vec<u8>,
+    /// A request without a body, whose answer is large: where how long it may stay untaken is short.
+    large: Option<Vec<u8>>,
     is_grpc: bool,
 }
 
@@ -183,6 +185,11 @@ fn attacks(door: &Arc<Door>) -> Vec<Attack> {
     add(Box::pin(continuations(door.clone())));
     add(Box::pin(floods(door.clone())));
     add(Box::pin(no_window(door.clone())));
+    if let Some(large) = &door.large {
+        for window in [0, 1] {
+            add(Box::pin(untaken(door.clone(), large.clone(), window)));
+        }
+    }
     add(Box::pin(left_open(door.clone())));
     if door.is_grpc {
         add(Box::pin(messages(door.clone())));
@@ -282,6 +289,18 @@ async fn no_window(door: Arc<Door>) {
             break;
         }
     }
+}
+
+/// Large answers with nowhere to go, on a connection that is otherwise as it should be.
+async fn untaken(door: Arc<Door>, large: Vec<u8>, window: u32) {
+    let mut raw = door.begun().await;
+    raw.send(&settings(4, window)).await.expect("send");
+    for stream in (0..40).map(|n| 2 * n + 1) {
+        let request = frame(HEADERS, END_HEADERS | END_STREAM, stream, &large);
+        raw.send(&request).await.expect("send");
+    }
+    raw.ended_in_spite_of_pings("answers that nobody takes")
+        .await;
 }
 
 /// Connections that begin, and then say nothing: each is ended after its time.
@@ -402,6 +421,7 @@ fn grpc_door(service: &Service, ca: Option<PathBuf>) -> Door {
             "/mercurio.v1.NotificationService/Publish",
             Some(&token),
         ),
+        large: None,
         is_grpc: true,
     }
 }
@@ -422,6 +442,8 @@ async fn the_gateways_door() {
     let unlimited = ["--requests-per-address", "0", "--read-timeout", "1s"];
     let service = setup.args(unlimited).start().await;
     let token = service.secret().publisher("shop");
+    let large = to(&["shop"], "t", &"x".repeat(60_000));
+    service.service_api().publish(large).await;
     let authority = service.http().to_string();
     let head = |method: &str, path: &str| {
         let bearer = format!("Bearer {token}");
@@ -439,6 +461,7 @@ async fn the_gateways_door() {
         ca: Some(ca.ca()),
         head: head("GET", "/healthz"),
         with_body: head("POST", "/api/events/unicast"),
+        large: Some(head("GET", "/api/clients/me/notifications?limit=500")),
         is_grpc: false,
     };
     stands(&service, door).await;

@@ -27,6 +27,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{
+    answers,
     incoming::{OpenCall, Peer},
     server::{request_id, span},
 };
@@ -118,6 +119,7 @@ where
             given_up: GIVEN_UP,
         };
         request.extensions_mut().insert(call);
+        let answers = answers::of(&request);
         let response = span.in_scope(|| self.0.call(request));
         let response = response.instrument(span);
         // Outside of the span: the line says itself whose it is.
@@ -130,7 +132,11 @@ where
                 inner: Box::pin(inner),
                 line,
             };
-            Ok(response.map(|inner| Body::new(body(inner))))
+            let response = response.map(|inner| Body::new(body(inner)));
+            Ok(match answers {
+                Some(answers) => response.map(|body| Body::new(answers.body(body))),
+                None => response,
+            })
         })
     }
 }

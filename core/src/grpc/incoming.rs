@@ -18,7 +18,9 @@ use std::{
 
 use futures_util::stream::{self, Stream};
 use mercurio_auth::ClientScopes;
-use mercurio_net::{Accepted, Counted, Counts, Incoming, PeerNames, ServerTls, Source};
+use mercurio_net::{
+    Accepted, Answers, Counted, Counts, Incoming, PeerNames, ServerTls, Source, Untaken,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpListener,
@@ -26,7 +28,7 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::transport::server::Connected;
+use tonic::{body::Body, transport::server::Connected};
 
 use crate::{
     metrics::{Metrics, Raised},
@@ -104,7 +106,7 @@ pub(super) fn accept(
     let room = Arc::new(Semaphore::new(transport.connections));
     let each = Arc::new(Counts::new(transport.connections_per_address));
     let handshake = transport.handshake_timeout;
-    let idle = transport.connection_idle;
+    let (idle, patience) = (transport.connection_idle, transport.call_timeout);
     stream::unfold(
         (door, room, each, metrics, cut),
         move |mut open| async move {
@@ -128,11 +130,14 @@ pub(super) fn accept(
             };
             let (address, place) = from.unzip();
             let calls = Calls::default();
+            let answers = Answers::default();
             let connection = Connection {
                 io,
                 address,
                 idle: place.is_some().then(|| Idle::new(&calls, idle)),
                 calls,
+                untaken: Untaken::new(&answers, patience),
+                answers,
                 cut: Box::pin(cut.clone().cancelled_owned()),
                 silence: Some((Box::pin(sleep(handshake)), PREFACE_BYTES)),
                 _place: place,
@@ -144,8 +149,8 @@ pub(super) fn accept(
     )
 }
 
-/// A connection that ends when it is cut, when its client says nothing at the beginning, or when
-/// nothing has long been called.
+/// A connection that ends when it is cut, when its client says nothing at the beginning or takes no
+/// answers, or when nothing has long been called.
 pub(super) struct Connection {
     io: Accepted,
     address: Option<SocketAddr>,
@@ -153,6 +158,8 @@ pub(super) struct Connection {
     /// Until when the client must have sent how many more bytes, with TLS behind its handshake.
     silence: Option<(Pin<Box<Sleep>>, usize)>,
     calls: Calls,
+    answers: Answers<Body>,
+    untaken: Untaken<Body>,
     /// `None`: it is a pipe.
     idle: Option<Idle>,
     _place: Option<OwnedSemaphorePermit>,
@@ -174,6 +181,12 @@ impl Connection {
             return Err(io::Error::new(
                 io::ErrorKind::TimedOut,
                 "the client says nothing",
+            ));
+        }
+        if self.untaken.poll(cx).is_ready() {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the client does not take its answers",
             ));
         }
         if let Some(idle) = &mut self.idle
@@ -261,6 +274,8 @@ pub(super) struct Peer {
     pub address: Option<SocketAddr>,
     /// What it calls.
     pub calls: Calls,
+    /// And what of that it has to take.
+    pub answers: Answers<Body>,
     /// The room for its streams of services that are not ours.
     pub others: Arc<Semaphore>,
 }
@@ -273,6 +288,7 @@ impl Connected for Connection {
             names: self.io.names(),
             address: self.address,
             calls: self.calls.clone(),
+            answers: self.answers.clone(),
             others: Arc::new(Semaphore::new(PER_CONNECTION)),
         }
     }

@@ -13,6 +13,7 @@
 //! | `admin` | what those who run the service ask |
 //! | `admission`, `auth` | who is let in; who calls, and what they may |
 //! | `messages` | the room for messages on their way |
+//! | `answers` | answers that their client has to take in time |
 //! | `access` | the access log |
 //! | `validate`, `page_token` | from proto; all that is wrong is said at once |
 //! | `convert` | to proto |
@@ -21,6 +22,7 @@
 mod access;
 mod admin;
 mod admission;
+mod answers;
 mod auth;
 mod convert;
 mod ending;

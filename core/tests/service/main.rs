@@ -1,6 +1,7 @@
 //! The core's services over a real socket, with tonic's clients. See `harness.rs`.
 
 mod admin;
+mod answers;
 mod auth;
 mod harness;
 mod history;
