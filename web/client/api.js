@@ -23,6 +23,8 @@ export class MercurioError extends Error {
 
   /** Asking again changes nothing: the request, the user or the address is wrong. */
   get isFinal() {
+    // The next token of this user's may be one of a later second.
+    if (this.code === 'token-revoked') return false
     return this.status >= 400 && this.status < 500 && this.status !== 408 && this.status !== 429
   }
 }

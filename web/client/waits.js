@@ -31,7 +31,7 @@ export class Waits {
     this.#attempts = 0
   }
 
-  /** Whether a wait may be cut short: not where the server has said when to come again. */
+  /** Whether a wait may be cut short: not where the server has said when to come again, or it is for a token's sake. */
   get mayHurry() {
     return Date.now() >= this.#notBefore
   }
@@ -46,7 +46,10 @@ export class Waits {
       this.#hurriedAt = now
       return 0
     }
-    if (why === 'token-revoked') return REVOKED + this.#random()
+    if (why === 'token-revoked') {
+      this.#notBefore = now + REVOKED
+      return REVOKED + this.#random()
+    }
     // The server has spread these itself.
     return why === 'shutdown' ? this.retry : this.#random()
   }

@@ -42,10 +42,15 @@ test('a server that stops has spread the waits itself', () => {
   assert.equal(waits.afterEnd('shutdown'), 1234)
 })
 
-test("a token is new enough to be good when its user's were revoked", () => {
+test("a token is new enough to be good when its user's were revoked", (context) => {
+  context.mock.timers.enable({ apis: ['Date'], now: 1_000_000 })
   const waits = new Waits()
   const all = Array.from({ length: 20 }, () => waits.afterEnd('token-revoked'))
   assert.ok(all.every((wait) => wait >= 1000))
+  context.mock.timers.tick(999)
+  assert.equal(waits.mayHurry, false)
+  context.mock.timers.tick(1)
+  assert.equal(waits.mayHurry, true)
 })
 
 test('when to come again is heeded', () => {
