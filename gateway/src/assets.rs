@@ -48,6 +48,7 @@ const ASSETS: &[Asset] = &[
     web!("/client/sse.js", SCRIPT),
     web!("/client/stream.js", SCRIPT),
     web!("/client/tabs.js", SCRIPT),
+    web!("/client/timers.js", SCRIPT),
     web!("/client/tokens.js", SCRIPT),
     web!("/client/view.js", SCRIPT),
     web!("/client/waits.js", SCRIPT),

@@ -1,6 +1,7 @@
 // What is known of one user's notifications: the model, pages of history that are loaded into it,
 // what the stream says, marks that are on their way, and what expires.
 
+import { asError } from './api.js'
 import {
   marked,
   nextExpiry,
@@ -10,7 +11,7 @@ import {
   withoutExpired,
   withPage,
 } from './model.js'
-import { LONGEST } from './tokens.js'
+import { LONGEST } from './timers.js'
 
 /**
  * @typedef {import('./model.js').Change} Change
@@ -42,6 +43,8 @@ const BEHIND_TRIES = 20
 const BEHIND_PAUSE = 250
 /** What everybody is told at one moment, each asks about at its own, within so many milliseconds. */
 const SPREAD = 3_000
+/** That grows to this with each time that it can't be answered. */
+const SPREAD_MAX = 60_000
 
 export class Contents {
   /** @type {Model} */
@@ -69,6 +72,8 @@ export class Contents {
   #expiryTimer
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #refreshTimer
+  /** Notifications that are looked at then. */
+  #refreshLimit = 0
 
   /**
    * @param {import('./api.js').Config} config
@@ -119,19 +124,36 @@ export class Contents {
   }
 
   /**
-   * What is said of the count is old, and what is loaded may be wrong about marks. Nobody waits.
+   * What is said of the count is old, and what is loaded may be wrong about marks. Nobody waits; it is
+   * asked until it is answered, since nothing else may tell.
    * @param {number} [limit]  so many are looked at
+   * @param {number} [spread]  milliseconds
    */
-  refresh(limit = 1) {
-    void this.load('refresh', limit).catch(() => {})
+  refresh(limit = 1, spread = SPREAD) {
+    void this.load('refresh', limit).catch((error) => {
+      const { isFinal, retryAfter } = asError(error)
+      if (!isFinal) this.#refreshSoon(limit, Math.min(2 * spread, SPREAD_MAX), retryAfter)
+    })
   }
 
-  /** The same where all others have the same reason now: not all at once. */
-  #refreshSoon() {
-    this.#refreshTimer ??= setTimeout(() => {
-      this.#refreshTimer = undefined
-      this.refresh()
-    }, Math.random() * SPREAD)
+  /**
+   * The same where all others have the same reason now: not all at once.
+   * @param {number} [limit]
+   * @param {number} [spread]
+   * @param {number} [after]  milliseconds
+   */
+  #refreshSoon(limit = 1, spread = SPREAD, after = 0) {
+    if (this.#isClosed) return
+    this.#refreshLimit = Math.max(this.#refreshLimit, limit)
+    this.#refreshTimer ??= setTimeout(
+      () => {
+        const all = this.#refreshLimit
+        this.#refreshLimit = 0
+        this.#refreshTimer = undefined
+        this.refresh(all, spread)
+      },
+      after + Math.random() * spread,
+    )
   }
 
   /**

@@ -1,11 +1,10 @@
 // The token in use, and when to ask the page for the next one.
 
 import { MercurioError } from './api.js'
+import { LONGEST } from './timers.js'
 
 /** Asked for so long before the stream ends, or after four fifths of a short time. */
 const LEAD = 30_000
-/** The longest wait a timer can take. */
-export const LONGEST = 2 ** 31 - 1
 
 export class Tokens {
   #ask
