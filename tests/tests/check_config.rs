@@ -106,6 +106,10 @@ async fn all_that_is_wrong_with_files_is_said_at_once_and_a_start_says_the_same(
         &path(&one.cert),
         "--log-key-file",
         &path(&other.key),
+        "--otlp-endpoint",
+        "https://collector:4317",
+        "--otlp-ca",
+        "missing-ca",
         "--data-dir",
         "in-the-way/data",
     ];
@@ -121,12 +125,13 @@ async fn all_that_is_wrong_with_files_is_said_at_once_and_a_start_says_the_same(
         "--grpc-tls-cert: --grpc-tls-key is needed with it",
         "--log-url: it is needed with --log nats",
         "--log-cert-file: ",
+        "--otlp-ca: ",
         "--data-dir in-the-way/data: in-the-way is no directory",
     ] {
         assert!(err.contains(said), "{said} in\n{err}");
     }
     assert!(
-        err.starts_with("mercurio: 7 settings are wrong:\n"),
+        err.starts_with("mercurio: 8 settings are wrong:\n"),
         "{err}"
     );
 
@@ -160,6 +165,18 @@ async fn each_command_is_checked_for_what_it_takes() {
     .await;
     assert_eq!(code, 2);
     assert!(err.contains("--core-token-file is needed"), "{err}");
+    // An authority for nobody.
+    for command in ["core", "gateway", "serve"] {
+        let (code, _, err) = check(home.path(), |process| {
+            process
+                .args([command, "--jwt-secret-file", "key", "--otlp-ca", "ca.pem"])
+                .args(["--otlp-endpoint", "http://collector:4317"]);
+        })
+        .await;
+        assert_eq!(code, 2, "{command}");
+        let said = "--otlp-ca: there is no --otlp-endpoint that begins with https://";
+        assert!(err.contains(said), "{command}: {err}");
+    }
     // What the table refuses, and what nobody knows.
     let (code, out, err) = check(home.path(), |command| {
         command

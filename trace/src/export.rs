@@ -62,9 +62,51 @@ pub enum SetupError {
     /// The certificates can't be used.
     #[error(transparent)]
     Tls(#[from] LoadError),
-    /// The variables that OpenTelemetry defines (OTEL_…) have something that can't be used.
+    /// Something else: what the variables that OpenTelemetry defines (OTEL_…) say wrong is passed over.
     #[error("set up the exporter: {0}")]
     Exporter(#[from] ExporterBuildError),
+}
+
+/// A collector to send to: what is said of it is fit for use.
+#[derive(Debug)]
+pub struct Collector {
+    settings: ExporterSettings,
+    endpoint: Endpoint,
+    tls: Option<ClientTls>,
+}
+
+impl Collector {
+    /// Reads its certificates; calls nothing.
+    ///
+    /// # Errors
+    /// See [`SetupError`].
+    pub fn load(settings: ExporterSettings) -> Result<Self, SetupError> {
+        let is_secure = settings.endpoint.starts_with("https");
+        let files = ClientFiles {
+            ca: settings.ca.clone(),
+            own: None,
+        };
+        let tls = is_secure.then(|| ClientTls::load(files, H2)).transpose()?;
+        let endpoint = Endpoint::from_shared(settings.endpoint.clone())
+            .map_err(|error| SetupError::Endpoint(settings.endpoint.clone(), error))?
+            .connect_timeout(PATIENCE)
+            .timeout(PATIENCE);
+        Ok(Self {
+            settings,
+            endpoint,
+            tls,
+        })
+    }
+
+    /// In a runtime; connects later, and again when it has to.
+    fn otlp(&self) -> Result<opentelemetry_otlp::SpanExporter, ExporterBuildError> {
+        let dial = Dial::Tcp(self.tls.clone());
+        opentelemetry_otlp::SpanExporter::builder()
+            .with_tonic()
+            .with_channel(self.endpoint.connect_with_connector_lazy(dial))
+            .with_timeout(PATIENCE)
+            .build()
+    }
 }
 
 /// What sends spans. Whoever holds it ends it.
@@ -75,26 +117,13 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// Begins to send, when there is something. In a runtime; connects later, and again when it has to.
+    /// Begins to send, when there is something. In a runtime.
     ///
     /// # Errors
     /// See [`SetupError`].
-    pub fn start(settings: ExporterSettings, registry: &mut Registry) -> Result<Self, SetupError> {
-        let is_secure = settings.endpoint.starts_with("https");
-        let files = ClientFiles {
-            ca: settings.ca,
-            own: None,
-        };
-        let tls = is_secure.then(|| ClientTls::load(files, H2)).transpose()?;
-        let endpoint = Endpoint::from_shared(settings.endpoint.clone())
-            .map_err(|error| SetupError::Endpoint(settings.endpoint, error))?
-            .connect_timeout(PATIENCE)
-            .timeout(PATIENCE);
-        let otlp = opentelemetry_otlp::SpanExporter::builder()
-            .with_tonic()
-            .with_channel(endpoint.connect_with_connector_lazy(Dial::Tcp(tls.clone())))
-            .with_timeout(PATIENCE)
-            .build()?;
+    pub fn start(collector: Collector, registry: &mut Registry) -> Result<Self, SetupError> {
+        let otlp = collector.otlp()?;
+        let Collector { settings, tls, .. } = collector;
         let watched = Watched {
             otlp,
             counts: Counts::registered(registry),

@@ -27,7 +27,7 @@ use opentelemetry::{
 use opentelemetry_sdk::trace::SdkTracer;
 
 pub use context::current;
-pub use export::{Exporter, ExporterSettings, SetupError};
+pub use export::{Collector, Exporter, ExporterSettings, SetupError};
 pub use scope::{Scope, note};
 
 /// Where spans are made. Cheap to clone; the default one makes none.

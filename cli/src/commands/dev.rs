@@ -7,7 +7,7 @@ use mercurio_auth::{Issuer, SCOPE_PUBLISH};
 use super::client;
 use crate::{
     error::Failure,
-    server::{self, Addresses, keys, tls::Doors},
+    server::{self, Addresses, configured::Configured, keys, tls::Doors, traces},
     settings::{Command, Settings},
 };
 
@@ -28,8 +28,12 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
     // there. Whoever reads the terminal has that key anyway.
     let has_page = has_own_key(settings);
     keys.demo = has_page.then(|| issuer.clone());
-    let doors = Doors::default();
-    server::run(Command::Dev, settings, keys, doors, |addresses| {
+    let configured = Configured {
+        keys,
+        doors: Doors::default(),
+        collector: traces::collector(settings)?,
+    };
+    server::run(Command::Dev, settings, configured, |addresses| {
         client::print(&banner(addresses, has_page, [&publisher, &alice, &bob]))?;
         Ok(())
     })

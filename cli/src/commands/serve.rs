@@ -8,6 +8,6 @@ use crate::{
 
 pub fn run(command: Command, settings: &Settings) -> Result<(), Failure> {
     server::log(settings);
-    let Configured { keys, doors } = Configured::read(command, settings)?;
-    server::run(command, settings, keys, doors, |_| Ok(()))
+    let configured = Configured::read(command, settings)?;
+    server::run(command, settings, configured, |_| Ok(()))
 }

@@ -4,8 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use mercurio_net::{ClientFiles, ClientTls, H2};
+use mercurio_trace::Collector;
 
-use super::{keys::Keys, peers, service_tokens, tls::Doors};
+use super::{keys::Keys, peers, service_tokens, tls::Doors, traces};
 use crate::{
     error::Failure,
     settings::{Command, Problem, Problems, Settings},
@@ -15,6 +16,8 @@ use crate::{
 pub struct Configured {
     pub keys: Keys,
     pub doors: Doors,
+    /// Where traces go.
+    pub collector: Option<Collector>,
 }
 
 impl Configured {
@@ -34,6 +37,9 @@ impl Configured {
         let mut doors = None;
         let read = Doors::configured(settings);
         noted(read.map(|read| doors = Some(read)))?;
+        let mut collector = None;
+        let read = traces::collector(settings);
+        noted(read.map(|read| collector = read))?;
         if let Some(keys) = &keys {
             if command.has_core() {
                 noted(peers(settings, keys, None).map(drop))?;
@@ -45,7 +51,11 @@ impl Configured {
             problems.extend(log(settings));
         }
         match (keys, doors) {
-            (Some(keys), Some(doors)) if problems.is_empty() => Ok(Self { keys, doors }),
+            (Some(keys), Some(doors)) if problems.is_empty() => Ok(Self {
+                keys,
+                doors,
+                collector,
+            }),
             _ => Err(Problems(problems).into()),
         }
     }

@@ -9,7 +9,7 @@ mod listen;
 pub mod parts;
 mod process;
 pub mod tls;
-mod traces;
+pub mod traces;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -29,9 +29,9 @@ use crate::{
     error::Failure,
     settings::{Command, Settings},
 };
+use configured::Configured;
 use keys::Keys;
 use listen::{Bound, reachable};
-use tls::Doors;
 use traces::Tracing;
 
 /// How often certificates on disk are looked at.
@@ -67,8 +67,7 @@ pub fn log(settings: &Settings) {
 pub fn run(
     command: Command,
     settings: &Settings,
-    keys: Keys,
-    doors: Doors,
+    configured: Configured,
     started: impl FnOnce(&Addresses) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -82,7 +81,7 @@ pub fn run(
     let ran = runtime.block_on(async {
         let shutdown = CancellationToken::new();
         let mut signals = Signals::new()?;
-        let served = serve(command, settings, keys, doors, started, shutdown.clone());
+        let served = serve(command, settings, configured, started, shutdown.clone());
         tokio::pin!(served);
         let signal = tokio::select! {
             served = &mut served => return served,
@@ -113,11 +112,15 @@ pub fn run(
 async fn serve(
     command: Command,
     settings: &Settings,
-    keys: Keys,
-    doors: Doors,
+    configured: Configured,
     started: impl FnOnce(&Addresses) -> Result<(), Failure>,
     shutdown: CancellationToken,
 ) -> Result<(), Failure> {
+    let Configured {
+        keys,
+        doors,
+        collector,
+    } = configured;
     let mut addresses = Addresses::default();
     let mut bound = Bound {
         settings,
@@ -142,7 +145,7 @@ async fn serve(
     }
     let mut registry = Registry::default();
     process::register(&mut registry);
-    let traced = Tracing::configured(settings, &mut registry)?;
+    let traced = Tracing::start(collector, &mut registry)?;
     let core = match command.has_core() {
         true => {
             let peers = peers(settings, &keys, doors.to_core.clone())?;
