@@ -166,6 +166,8 @@ fn tag(text: &str) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -199,6 +201,32 @@ mod tests {
     fn the_description_is_of_this_version() {
         let described: serde_json::Value = serde_json::from_str(DESCRIPTION.2).unwrap();
         assert_eq!(described["info"]["version"], env!("CARGO_PKG_VERSION"));
+    }
+
+    /// What a source, its tests aside, has between these.
+    fn written<'a>(text: &'a str, before: &str, after: char) -> BTreeSet<&'a str> {
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let parts = code.split(before).skip(1);
+        parts
+            .filter_map(|part| Some(part.split_once(after)?.0))
+            .collect()
+    }
+
+    #[test]
+    fn the_description_has_the_events_and_heads_of_a_stream() {
+        let described: serde_json::Value = serde_json::from_str(DESCRIPTION.2).unwrap();
+        let events = &described["components"]["schemas"]["Event"]["properties"]["event"]["enum"];
+        let events = events.as_array().unwrap().iter();
+        let mut events: BTreeSet<_> = events.map(|name| name.as_str().unwrap()).collect();
+        // A notification has no name.
+        assert!(events.remove("message"));
+        assert_eq!(events, written(include_str!("sse.rs"), "event: ", '\\'));
+        let stream = &described["paths"]["/api/clients/{clientID}/notifications/stream"];
+        let heads = stream["get"]["responses"]["200"]["headers"].as_object();
+        let heads: BTreeSet<_> = heads.unwrap().keys().map(String::as_str).collect();
+        let ours = written(include_str!("stream.rs"), "from_static(\"mercurio-", '"');
+        let ours: BTreeSet<_> = ours.iter().map(|name| format!("mercurio-{name}")).collect();
+        assert_eq!(heads, ours.iter().map(String::as_str).collect());
     }
 
     #[test]
