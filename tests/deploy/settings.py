@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""The settings, read from the code's two tables; with --write, put into docs/operations.md."""
+"""The settings, read from the code's tables; with --write, put into docs/operations.md."""
 import pathlib
 import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TABLES = ["cli/src/settings/table.rs", "cli/src/settings/doors.rs", "cli/src/settings/telemetry.rs"]
+TABLES = ["cli/src/settings/table.rs", "cli/src/settings/doors.rs", "cli/src/settings/jwks.rs",
+          "cli/src/settings/telemetry.rs"]
 DOCUMENT = ROOT / "docs/operations.md"
 BEGIN = "<!-- settings: made by tests/deploy/settings.py --write -->\n"
 END = "<!-- settings end -->\n"

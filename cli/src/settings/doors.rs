@@ -1,4 +1,4 @@
-//! The settings of TLS and of sets of keys: who each side is, and whom it trusts.
+//! The settings of TLS: who each side is, and whom it trusts.
 
 use super::{
     kind::Kind,
@@ -7,7 +7,7 @@ use super::{
             self, Backup, Core, Delete, Gateway, History, Publish, Read, Revoke, Serve, Status,
             Streams, Subscribe,
         },
-        KEYS, SERVERS, Setting,
+        Setting,
     },
 };
 
@@ -42,13 +42,4 @@ pub const ROWS: &[Setting] = &[
         .of(TLS, DIALERS),
     Setting::new("core-tls-key", "FILE", Kind::Path, "Its private key, in PEM")
         .of(TLS, DIALERS),
-    Setting::new("jwt-jwks-file", "FILE", Kind::Path, "A file with a set of public keys that tokens are verified with (JWKS), chosen by a token's `kid`. What changes in it is taken up within seconds")
-        .of(KEYS, SERVERS),
-    Setting::new("jwt-jwks-url", "URL", Kind::KeysUrl, "Where an issuer publishes such a set")
-        .of(KEYS, SERVERS),
-    Setting::new("jwt-jwks-ca", "FILE", Kind::Path, "Who signs that address' certificate, in PEM; unset: whom the system trusts")
-        .of(KEYS, SERVERS),
-    Setting::new("jwt-jwks-refresh", "TIME", Kind::duration("1s", "1d"), "How often it is asked; besides, for a token that names a key which is not in the set")
-        .of(KEYS, SERVERS)
-        .default("5m"),
 ];

@@ -3,6 +3,7 @@
 
 mod doors;
 mod effective;
+mod jwks;
 mod kind;
 mod layers;
 mod problem;

@@ -1,7 +1,7 @@
 //! The one table of settings. Flags, `MERCURIO_…` variables, TOML keys, defaults and help all come
 //! from here; a new setting is a new row.
 
-use super::{doors, kind::Kind, telemetry};
+use super::{doors, jwks, kind::Kind, telemetry};
 
 /// A command of the binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,7 +219,10 @@ const MIB: u64 = 1 << 20;
 
 /// Every setting there is.
 pub fn all() -> impl Iterator<Item = &'static Setting> {
-    ROWS.iter().chain(doors::ROWS).chain(telemetry::ROWS)
+    ROWS.iter()
+        .chain(doors::ROWS)
+        .chain(jwks::ROWS)
+        .chain(telemetry::ROWS)
 }
 
 static ROWS: &[Setting] = &[
