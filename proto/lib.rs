@@ -10,5 +10,9 @@ pub mod v1 {
 /// whoever may act for anyone; that user's rate is used up, and not the gateway's own.
 pub const PUBLISHER_METADATA: &str = "mercurio-publisher-bin";
 
+/// The metadata key in a relay's head which says that all revocations in force come first. A core of before
+/// there were any does not send it.
+pub const REVOCATIONS_METADATA: &str = "mercurio-revocations";
+
 /// The encoded `FileDescriptorSet` of the contract, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

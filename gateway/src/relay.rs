@@ -5,10 +5,13 @@
 
 use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
-use mercurio_proto::v1::{
-    RelayAnswer, RelayJoin, RelayLeave, RelayQuestion, RelayRenew, RelayRequest, RelayResponse,
-    RelayRevocations, relay_answer::Answer, relay_question::Question, relay_request,
-    relay_response,
+use mercurio_proto::{
+    REVOCATIONS_METADATA,
+    v1::{
+        RelayAnswer, RelayJoin, RelayLeave, RelayQuestion, RelayRenew, RelayRequest, RelayResponse,
+        RelayRevocations, relay_answer::Answer, relay_question::Question, relay_request,
+        relay_response,
+    },
 };
 use tokio::{
     sync::mpsc,
@@ -17,7 +20,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
-use crate::{Context, clock, lease::Wanted, revocations, sse::Event};
+use crate::{Context, clock, lease::Wanted, sse::Event};
 
 /// Users in one join.
 const JOIN_MAX: usize = 5_000;
@@ -89,7 +92,7 @@ async fn open(
     context.registry.connected(stay.index);
     context.metrics.relay_connected.set(1);
     // A core of before there were any.
-    if !responses.metadata().contains_key(revocations::TOLD) {
+    if !responses.metadata().contains_key(REVOCATIONS_METADATA) {
         context.revocations.complete();
     }
     Ok((requests, responses.into_inner()))
@@ -210,7 +213,11 @@ fn revoked(context: &Context, told: RelayRevocations) {
     let wanted = Wanted::new(&taken);
     if !wanted.is_empty() {
         let streams = context.registry.revoke(&wanted);
-        tracing::info!(streams, "tokens were revoked");
+        // Each relay begins with all of them: most are no news.
+        match streams {
+            0 => tracing::debug!("tokens were revoked"),
+            _ => tracing::info!(streams, "tokens were revoked"),
+        }
     }
     if told.complete {
         context.revocations.complete();

@@ -9,9 +9,6 @@ use tokio::{sync::watch, time::timeout};
 
 use crate::clock;
 
-/// The head of a relay that begins with all that are in force.
-pub(crate) const TOLD: &str = "mercurio-revocations";
-
 pub(crate) struct Revocations {
     set: Arc<RevocationSet>,
     is_told: watch::Sender<bool>,

@@ -114,6 +114,10 @@ async fn a_token_is_refused_everywhere_and_what_it_opened_ends() {
     // Who comes later is told, and a crash forgets nothing.
     let third = Setup::gateway(&core).start().await;
     expect_refused(&third, &stolen).await;
+    // The log tells of it where it ended something: each relay begins with all that are in force.
+    let told = "tokens were revoked";
+    first.process.stderr.wait_for(told, SOON).await;
+    assert!(!third.process.stderr.text().contains(told));
     core.kill();
     expect_refused(&third, &stolen).await;
     // One that no core has told which are revoked lets nobody in.

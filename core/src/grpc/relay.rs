@@ -4,9 +4,12 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use futures_util::stream::{self, BoxStream, StreamExt};
-use mercurio_proto::v1::{
-    self as pb, relay_request::Message, relay_response::Message as Out,
-    relay_service_server::RelayService,
+use mercurio_proto::{
+    REVOCATIONS_METADATA,
+    v1::{
+        self as pb, relay_request::Message, relay_response::Message as Out,
+        relay_service_server::RelayService,
+    },
 };
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue};
 use tracing::{Instrument, Span};
@@ -24,9 +27,6 @@ use super::{
 
 /// Joins that may wait for their answer; no more is read from the gateway meanwhile.
 const UNANSWERED_JOINS: usize = 4096;
-
-/// The head that says that the set of revocations comes first.
-const REVOCATIONS: &str = "mercurio-revocations";
 
 /// `mercurio.v1.RelayService`.
 pub(super) struct Relays(pub Arc<Context>);
@@ -46,7 +46,7 @@ impl RelayService for Relays {
         let mut response = Response::new(messages);
         // The gateway waits for them before it lets anybody in.
         let says = MetadataValue::from_static("told");
-        response.metadata_mut().insert(REVOCATIONS, says);
+        response.metadata_mut().insert(REVOCATIONS_METADATA, says);
         Ok(response)
     }
 }

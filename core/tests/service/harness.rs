@@ -18,9 +18,12 @@ use mercurio_auth::{
     ClaimRules, Issuer, SCOPE_ANY, SCOPE_PUBLISH, SigningKey, Verifier, VerifyingKey,
 };
 use mercurio_core::{Core, CoreSettings, ServeError, serve};
-use mercurio_proto::v1::{
-    self as pb, notification_service_client::NotificationServiceClient,
-    relay_service_client::RelayServiceClient, subscribe_response::Change,
+use mercurio_proto::{
+    REVOCATIONS_METADATA,
+    v1::{
+        self as pb, notification_service_client::NotificationServiceClient,
+        relay_service_client::RelayServiceClient, subscribe_response::Change,
+    },
 };
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use tempfile::TempDir;
@@ -196,7 +199,7 @@ impl TestCore {
         let waiting = tokio_stream::wrappers::ReceiverStream::new(waiting);
         let mut client = RelayServiceClient::new(self.channel.clone());
         let opening = soon(client.relay(with(token, waiting))).await?;
-        assert!(opening.metadata().contains_key("mercurio-revocations"));
+        assert!(opening.metadata().contains_key(REVOCATIONS_METADATA));
         let mut relay = Relay {
             requests,
             messages: opening.into_inner(),
