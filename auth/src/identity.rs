@@ -10,8 +10,9 @@ pub const SCOPE_PUBLISH: &str = "notifications:publish";
 /// The scope to act for any recipient, as services and the gateway itself do.
 pub const SCOPE_ANY: &str = "notifications:any";
 
-/// The scope of those who run the service: to revoke tokens, and to copy everything that is stored,
-/// for backups and for cores that start from another one.
+/// The scope of those who run the service: to revoke tokens, to delete anyone's notifications, to see how
+/// the service is and who is connected, and to copy everything that is stored, for backups and for cores
+/// that start from another one.
 pub const SCOPE_ADMIN: &str = "notifications:admin";
 
 /// Every scope there is.
@@ -70,7 +71,7 @@ impl Identity {
         self.any || self.user == user
     }
 
-    /// Whether they run the service: whether they may revoke tokens, and copy all that is stored.
+    /// Whether they run the service: what that allows, [`SCOPE_ADMIN`] says.
     #[must_use]
     pub fn may_administer(&self) -> bool {
         self.admin

@@ -69,7 +69,7 @@ pub(super) fn service<T>(request: &Request<T>) -> Result<&Identity, Refusal> {
     as_service(caller(request)?)
 }
 
-/// Who calls, if they may copy everything that is stored.
+/// Who calls, if they run the service.
 pub(super) fn administrator<T>(request: &Request<T>) -> Result<&Identity, Refusal> {
     as_administrator(caller(request)?)
 }
