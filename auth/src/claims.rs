@@ -63,10 +63,16 @@ impl Claims {
     }
 
     fn check_begun(&self, rules: &ClaimRules, now: SystemTime) -> Result<(), TokenError> {
-        match self.date("nbf")? {
-            Some(nbf) if later(now, rules.leeway) < nbf => Err(TokenError::NotYetValid),
+        match self.begins_at(rules)? {
+            Some(begin) if now < begin => Err(TokenError::NotYetValid),
             _ => Ok(()),
         }
+    }
+
+    /// The moment from which the token is accepted.
+    pub(crate) fn begins_at(&self, rules: &ClaimRules) -> Result<Option<SystemTime>, TokenError> {
+        let nbf = self.date("nbf")?;
+        Ok(nbf.map(|nbf| earlier(nbf, rules.leeway)))
     }
 
     fn check_issuer(&self, rules: &ClaimRules) -> Result<(), TokenError> {
@@ -148,6 +154,13 @@ fn text(claim: &Value) -> Option<String> {
         Value::Number(number) if number.is_u64() || number.is_i64() => Some(number.to_string()),
         _ => None,
     }
+}
+
+/// `moment` and a little less; 1970 where there is nothing before.
+fn earlier(moment: SystemTime, by: Duration) -> SystemTime {
+    let first = SystemTime::UNIX_EPOCH;
+    let since = moment.duration_since(first).unwrap_or_default();
+    first + since.saturating_sub(by)
 }
 
 /// `moment` and a little more, but no later than the last second.

@@ -38,7 +38,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | `verify.rs` | the order of the checks |
+//! | `verify.rs`, `genuine.rs` | the order of the checks; tokens whose signature was checked before |
 //! | `claims.rs` | from claims to an identity; dates, which are the delicate part |
 //! | `rules.rs`, `identity.rs` | what is expected of claims, and what comes out |
 //! | `keys.rs`, `pem.rs`, `jwks.rs` | keys from secrets, PEM and sets, checked when they are loaded |
@@ -57,6 +57,7 @@ mod error;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod genuine;
 mod identity;
 mod issue;
 mod jwks;

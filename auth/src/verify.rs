@@ -13,6 +13,7 @@ use serde::de::IgnoredAny;
 
 use crate::claims::Claims;
 use crate::error::TokenError;
+use crate::genuine::{Digest, Genuine, Known};
 use crate::identity::Identity;
 use crate::jwks::KeySet;
 use crate::keys::VerifyingKey;
@@ -29,6 +30,7 @@ pub struct Verifier {
     sources: Vec<Arc<dyn KeySource>>,
     revocations: Option<Arc<dyn Revocations>>,
     rules: ClaimRules,
+    genuine: Arc<Genuine>,
 }
 
 /// Where keys come from that change while tokens are verified.
@@ -61,6 +63,7 @@ impl Verifier {
             sources: Vec::new(),
             revocations: None,
             rules,
+            genuine: Arc::default(),
         }
     }
 
@@ -120,12 +123,17 @@ impl Verifier {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::TooLong);
         }
-        let token = Compact::split(token)?;
-        let header = token.header()?;
-        let algorithm = header.alg.parse().map_err(|_| TokenError::Algorithm)?;
-        self.check_signature(&token, algorithm, header.kid.as_deref())?;
-        // Only from here on is anything in the token true.
-        let identity = Claims::parse(&decode(token.claims)?)?.identity(&self.rules, now)?;
+        let sets: Vec<Arc<KeySet>> = self.sources.iter().map(|source| source.keys()).collect();
+        let digest = Digest::of(token);
+        let identity = match self.genuine.get(&digest, &sets, now) {
+            Some(identity) => identity,
+            None => {
+                let known = self.look_at(token, &sets, now)?;
+                let identity = known.identity.clone();
+                self.genuine.put(digest, known);
+                identity
+            }
+        };
         let revocations = self.revocations.as_ref();
         if revocations.is_some_and(|revoked| revoked.is_revoked(&identity)) {
             return Err(TokenError::Revoked);
@@ -133,13 +141,32 @@ impl Verifier {
         Ok(identity)
     }
 
+    fn look_at(
+        &self,
+        token: &str,
+        sets: &[Arc<KeySet>],
+        now: SystemTime,
+    ) -> Result<Known, TokenError> {
+        let token = Compact::split(token)?;
+        let header = token.header()?;
+        let algorithm = header.alg.parse().map_err(|_| TokenError::Algorithm)?;
+        self.check_signature(&token, algorithm, header.kid.as_deref(), sets)?;
+        // Only from here on is anything in the token true.
+        let claims = Claims::parse(&decode(token.claims)?)?;
+        Ok(Known {
+            identity: claims.identity(&self.rules, now)?,
+            begins_at: claims.begins_at(&self.rules)?,
+            sets: sets.iter().map(Arc::downgrade).collect(),
+        })
+    }
+
     fn check_signature(
         &self,
         token: &Compact<'_>,
         algorithm: Algorithm,
         id: Option<&str>,
+        sets: &[Arc<KeySet>],
     ) -> Result<(), TokenError> {
-        let sets: Vec<Arc<KeySet>> = self.sources.iter().map(|source| source.keys()).collect();
         let of_sets = || sets.iter().flat_map(|set| set.keys());
         let keys = self.keys.iter().chain(of_sets());
         let mut refusal = TokenError::Algorithm;

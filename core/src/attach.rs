@@ -9,7 +9,10 @@ use crate::{
     bootstrap::{Peers, fetch_snapshot},
     clock,
     entry::Millis,
-    log::{self, Embedded, Joined, Log, LogError, LogId, LogKind, LogState, LogStatus},
+    log::{
+        self, Bounds, Embedded, Joined, Log, LogError, LogId, LogKind, LogState, LogStatus,
+        Position,
+    },
     metrics::Metrics,
     settings::CoreSettings,
     store::Store,
@@ -99,7 +102,7 @@ fn shared(
     let sequence = store.last_sequence();
     let applied = id.position(sequence);
     if let Some(broker) = &connected {
-        log::check(runtime.block_on(broker.bounds())?, applied)?;
+        runtime.block_on(check(async || broker.bounds().await, applied))?;
     }
     let state = LogState {
         applied,
@@ -122,6 +125,32 @@ fn shared(
         wait: settings.log.wait,
     };
     Ok((store, attached))
+}
+
+/// Between two looks at a log that is not what it was.
+const DOUBT: Duration = Duration::from_secs(1);
+
+/// Refuses a log that ends before what was applied, or begins behind it, when it says so each time that
+/// it is asked. One that can't say it now is looked at by whoever follows it.
+async fn check(
+    look: impl AsyncFn() -> Result<Bounds, LogError>,
+    applied: Position,
+) -> Result<(), LogError> {
+    let mut doubts = 0;
+    loop {
+        let bounds = match look().await {
+            Err(LogError::Away(_)) => return Ok(()),
+            bounds => bounds?,
+        };
+        match log::check(bounds, applied) {
+            Err(error) if doubts + 1 < log::DOUBTS => {
+                doubts += 1;
+                tracing::warn!(%error, "the log is looked at once more");
+                tokio::time::sleep(DOUBT).await;
+            }
+            checked => return checked,
+        }
+    }
 }
 
 /// A new core waits for its log as long as a write would: they may be starting together.
@@ -195,5 +224,35 @@ pub(crate) fn retention_clock(attached: &Attached) -> impl Fn() -> Millis + Send
     move || match &shared {
         Some(status) => status.now().at.min(clock::now()),
         None => clock::now(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_log_says_once_is_not_believed() {
+        let checked = async |times| {
+            let looks = Cell::new(0);
+            let look = async || {
+                looks.set(looks.get() + 1);
+                let last = if looks.get() > times { 9 } else { 5 };
+                Ok(Bounds { first: 1, last })
+            };
+            check(look, 9).await
+        };
+        assert_eq!(checked(0).await, Ok(()));
+        assert_eq!(checked(log::DOUBTS - 1).await, Ok(()));
+        let refused = checked(log::DOUBTS).await;
+        assert!(matches!(refused, Err(LogError::Refused(_))), "{refused:?}");
+        let away = async || Err(LogError::Away("gone".into()));
+        assert_eq!(
+            check(away, 9).await,
+            Ok(()),
+            "whoever follows it sees to it"
+        );
     }
 }

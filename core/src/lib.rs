@@ -190,12 +190,7 @@ pub async fn serve(
         log,
         metrics,
         reads: Arc::new(Semaphore::new(settings.transport.reads)),
-        messages: grpc::Room::new(
-            settings
-                .transport
-                .message_room
-                .max(settings.limits.message_bytes()),
-        ),
+        messages: grpc::Rooms::new(settings.transport.message_room, &settings.limits),
         snapshots: grpc::Held::new(settings.transport.snapshots),
         publishers: Rates::new(settings.limits.publishes_per_publisher),
         users: Rates::new(settings.limits.calls_per_user),

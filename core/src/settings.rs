@@ -206,8 +206,8 @@ pub struct Transport {
     /// Streams of health and reflection open at once, which need no token; on one connection 16.
     /// Default 1,024.
     pub other_streams: usize,
-    /// Bytes of messages that are on their way at once, the first 4 KiB of each aside; room for
-    /// one at least. Default 64 MiB.
+    /// Bytes of services' messages that are on their way at once, the first 4 KiB of each aside, and
+    /// besides, an eighth of it for users'; room for one at least. Default 64 MiB.
     pub message_room: usize,
     /// Reads of the store at once. Default 64.
     pub reads: usize,

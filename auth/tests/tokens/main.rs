@@ -5,6 +5,7 @@ mod algorithms;
 mod claims;
 mod issuing;
 mod keys;
+mod known;
 mod never_panics;
 mod refusals;
 mod revoking;

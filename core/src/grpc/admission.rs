@@ -66,6 +66,7 @@ where
                 .await
             {
                 Ok(identity) => {
+                    let room = context.messages.of(&identity).clone();
                     request.extensions_mut().insert(identity);
                     let most = match method {
                         Method::Publish => context.limits.message_bytes(),
@@ -75,7 +76,8 @@ where
                             context.limits.short_message_bytes()
                         }
                     };
-                    let request = request.map(|body| messages::bounded(body, most, &context));
+                    let request =
+                        request.map(|body| messages::bounded(body, most, &room, &context));
                     inner.call(request).await
                 }
                 Err(refusal) => Ok(context.refuse(refusal).into_http()),

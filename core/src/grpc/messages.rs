@@ -1,5 +1,6 @@
 //! Messages on their way in. Each is put together in memory, and who sends it may take their time:
-//! so all of them have a bounded room. A message that comes whole and is short needs none of it.
+//! so all of them have a bounded room, services and users one each: a user who fills theirs is in
+//! nobody's way who publishes. A message that comes whole and is short needs none of it.
 
 use std::{
     pin::Pin,
@@ -8,8 +9,11 @@ use std::{
 };
 
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use mercurio_auth::Identity;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Status, body::Body};
+
+use crate::settings::Limits;
 
 use super::{Context, status::Refusal};
 
@@ -20,7 +24,7 @@ const PREFIX: usize = 5;
 
 /// The room for messages that are on their way. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Room {
+pub(super) struct Room {
     left: Arc<Semaphore>,
     bytes: usize,
 }
@@ -36,13 +40,41 @@ impl Room {
     }
 }
 
+/// Rooms for messages that are on their way.
+pub(crate) struct Rooms {
+    services: Room,
+    users: Room,
+}
+
+/// The part of the room that users have.
+const USERS_PART: usize = 8;
+
+impl Rooms {
+    /// For so many bytes, or one message of the largest size.
+    pub fn new(bytes: usize, limits: &Limits) -> Self {
+        Self {
+            services: Room::new(bytes.max(limits.message_bytes())),
+            users: Room::new((bytes / USERS_PART).max(limits.short_message_bytes())),
+        }
+    }
+
+    /// For messages of theirs.
+    pub(super) fn of(&self, identity: &Identity) -> &Room {
+        match identity.may_publish() || identity.may_act_for("") || identity.may_administer() {
+            true => &self.services,
+            false => &self.users,
+        }
+    }
+}
+
 /// The body of a call that has one message, of at most so many bytes.
-pub(super) fn bounded(inner: Body, most: usize, context: &Arc<Context>) -> Body {
+pub(super) fn bounded(inner: Body, most: usize, room: &Room, context: &Arc<Context>) -> Body {
     Body::new(Arriving {
         inner: Box::pin(inner),
         most: most.saturating_add(PREFIX),
         read: 0,
         held: None,
+        room: room.clone(),
         context: context.clone(),
     })
 }
@@ -54,6 +86,7 @@ struct Arriving {
     read: usize,
     /// Of the room; let go when the message is there, or the call is given up.
     held: Option<OwnedSemaphorePermit>,
+    room: Room,
     context: Arc<Context>,
 }
 
@@ -71,7 +104,7 @@ impl Arriving {
         if missing == 0 {
             return Ok(());
         }
-        let room = self.context.messages.left.clone();
+        let room = self.room.left.clone();
         // More than fits is more than there is.
         let missing = u32::try_from(missing).unwrap_or(u32::MAX);
         match (room.try_acquire_many_owned(missing), &mut self.held) {
@@ -79,7 +112,7 @@ impl Arriving {
             (Ok(first), held) => *held = Some(first),
             (Err(_none_left), _) => {
                 return Err(self.context.refuse(Refusal::MessagesBusy {
-                    bytes: self.context.messages.bytes,
+                    bytes: self.room.bytes,
                 }));
             }
         }

@@ -67,7 +67,7 @@ use crate::{
 pub(crate) use admin::About;
 pub(crate) use gateways::Gateways;
 pub use incoming::Door;
-pub(crate) use messages::Room;
+pub(crate) use messages::Rooms;
 pub use server::ServeError;
 pub(crate) use server::serve;
 pub(crate) use snapshots::Held;
@@ -94,7 +94,7 @@ pub(crate) struct Context {
     pub gateways: Gateways,
     pub about: About,
     pub reads: Arc<Semaphore>,
-    pub messages: Room,
+    pub messages: Rooms,
     pub snapshots: Held,
     pub traces: Traces,
     pub shutdown: CancellationToken,

@@ -80,7 +80,8 @@ impl Refusal {
             Self::TooManyStreams { .. } => "TOO_MANY_STREAMS",
             Self::RateLimited { .. } => "RATE_LIMITED",
             Self::MessagesBusy { .. } => "MESSAGES_BUSY",
-            Self::ReadsBusy { .. } | Self::Write(WriteError::Busy { .. }) => "STORE_BUSY",
+            Self::ReadsBusy { .. }
+            | Self::Write(WriteError::Busy { .. } | WriteError::Full { .. }) => "STORE_BUSY",
             Self::Write(WriteError::DiskFull { .. }) => "STORE_FULL",
             Self::Write(WriteError::Failed(_)) | Self::Store(_) => "STORE_FAILED",
             Self::Write(WriteError::TooManyRevocations { .. }) => "TOO_MANY_REVOCATIONS",
@@ -119,7 +120,8 @@ impl Refusal {
     /// When to try again, where that can help.
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::ReadsBusy { .. } | Self::Write(WriteError::Busy { .. }) => {
+            Self::ReadsBusy { .. }
+            | Self::Write(WriteError::Busy { .. } | WriteError::Full { .. }) => {
                 Some(Duration::from_millis(100))
             }
             Self::Write(WriteError::Failed(_) | WriteError::ShuttingDown) | Self::ShuttingDown => {
@@ -159,6 +161,7 @@ impl Refusal {
                 | Self::Lagging { .. }
                 | Self::Write(
                     WriteError::Busy { .. }
+                        | WriteError::Full { .. }
                         | WriteError::DiskFull { .. }
                         | WriteError::LogAway { .. }
                         | WriteError::LogHalted(_)
@@ -321,6 +324,12 @@ mod tests {
             ),
             (
                 WriteError::Busy { queue: 1 }.into(),
+                Code::Unavailable,
+                "STORE_BUSY",
+                true,
+            ),
+            (
+                WriteError::Full { bytes: 1 }.into(),
                 Code::Unavailable,
                 "STORE_BUSY",
                 true,

@@ -42,10 +42,10 @@ pub use status::{LogState, LogStatus};
 pub(crate) use bounds::check;
 #[cfg(test)]
 pub(crate) use broker::Origin;
-pub(crate) use broker::{Broker, connect_once};
+pub(crate) use broker::{Bounds, Broker, connect_once};
 pub(crate) use embedded::Embedded;
 pub(crate) use message::{Message, OVERHEAD};
-pub(crate) use remote::{Joined, open};
+pub(crate) use remote::{DOUBTS, Joined, open};
 
 /// A log: entries in one order for all who apply them.
 pub(crate) trait Log: Send {

@@ -65,11 +65,20 @@ pub(super) async fn connect(
     let origin = check(&info, settings)?;
     Ok(Box::new(Nats {
         jetstream,
-        stream: info.config.name,
+        stream: info.config.name.clone(),
         subject: subject(settings),
         origin,
-        max_payload: client.max_payload(),
+        max_payload: largest(client.max_payload(), info.config.max_message_size),
     }))
+}
+
+/// Bytes of the largest message that is taken, by the server and by the stream, which may have a limit
+/// of its own (0 and less: none).
+fn largest(server: usize, stream: i32) -> usize {
+    match usize::try_from(stream) {
+        Ok(stream) if stream > 0 => server.min(stream),
+        _ => server,
+    }
 }
 
 async fn client(settings: &LogSettings) -> Result<Client, LogError> {
@@ -309,5 +318,17 @@ impl Broker for Nats {
             })
         });
         Ok(messages.boxed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smaller_limit_counts() {
+        for (stream, is) in [(-1, 1000), (0, 1000), (400, 400), (4000, 1000)] {
+            assert_eq!(largest(1000, stream), is, "{stream}");
+        }
     }
 }

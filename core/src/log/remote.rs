@@ -27,7 +27,7 @@ const EVENTS: usize = 64;
 
 /// How often the same doubt has to come back before it is a fact: while a cluster has no leader,
 /// its members may say less than they know.
-const DOUBTS: u32 = 8;
+pub(crate) const DOUBTS: u32 = 8;
 
 /// This core's end of a log elsewhere.
 pub(crate) struct Remote {

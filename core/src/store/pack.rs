@@ -139,7 +139,10 @@ impl Store {
         Ok(true)
     }
 
-    /// Writes a packed segment, which has its name only when it is whole and safe.
+    /// Writes a packed segment, which has its name only when it is whole and safe, and so is by what it was
+    /// written: what it leaves out is past by a time, or hidden by deletions, that only the journal may
+    /// have. A core that forgot those in a power cut would be told of them again by a shared log, and decide
+    /// by what is no longer there; other cores, by what is.
     pub(super) fn add_packed(
         &self,
         id: SegmentId,
@@ -151,7 +154,8 @@ impl Store {
             fs::remove_dir_all(&part).map_err(StoreError::io("remove", &part))?;
         }
         fs::create_dir(&part).map_err(StoreError::io("create", &part))?;
-        if let Err(error) = write(&part) {
+        let written = write(&part).and_then(|()| self.0.journal.lock().sync());
+        if let Err(error) = written {
             let _ = fs::remove_dir_all(&part);
             return Err(error);
         }

@@ -88,21 +88,8 @@ pub struct HistoryPage {
 /// default, whatever they are written in.
 const PAGE_BYTES: usize = 3 << 20;
 
-impl HistoryPage {
-    /// Leaves to the next page what would make this one too large. One notification always fits.
-    fn cut(&mut self) {
-        let mut bytes = 0;
-        let fits = self.notifications.iter().take_while(|notification| {
-            bytes += notification.published.data.len() + 1024;
-            bytes <= PAGE_BYTES
-        });
-        let fits = fits.count().max(1);
-        if fits < self.notifications.len() {
-            self.notifications.truncate(fits);
-            self.next_before = self.notifications.last().map(|last| last.id);
-        }
-    }
-}
+/// What each takes besides its body, at most.
+const REST_BYTES: usize = 1024;
 
 impl Store {
     /// How the recipient's stream begins. `after` unset: from now on.
@@ -253,19 +240,33 @@ impl Store {
             }
             (page, chosen, reads.cloned())
         })?;
-        let pick = |owner: &str, of_everyone: bool| {
+        let mut rows = Vec::with_capacity(chosen.len());
+        for (owner, of_everyone) in [(owner, false), (keys::EVERYONE, true)] {
             let wanted = chosen
                 .iter()
                 .rev()
                 .filter(|(_, broadcast)| *broadcast == of_everyone);
             let wanted: Vec<Sequence> = wanted.map(|(sequence, _)| *sequence).collect();
-            self.notifications(&snapshot, owner, &wanted, of_everyone, reads.as_deref())
-        };
-        page.notifications = pick(owner, false)?;
-        page.notifications.extend(pick(keys::EVERYONE, true)?);
-        page.notifications
-            .sort_unstable_by_key(|notification| std::cmp::Reverse(notification.id));
-        page.cut();
+            let picked = snapshot.pick(owner, &self.0.cache, &wanted)?;
+            rows.extend(picked.into_iter().map(|picked| (picked, of_everyone)));
+        }
+        rows.sort_unstable_by_key(|((row, _), _)| std::cmp::Reverse(row.sequence));
+        // Bodies that stand apart are read now, and no more than fit. One always does.
+        let mut bytes = 0;
+        for ((row, source), broadcast) in rows {
+            let change = rows::change(row, source, broadcast, reads.as_deref())?;
+            let Some(FeedChange::Notification(notification)) = change else {
+                continue;
+            };
+            bytes += notification.published.data.len() + REST_BYTES;
+            if bytes > PAGE_BYTES
+                && let Some(last) = page.notifications.last()
+            {
+                page.next_before = Some(last.id);
+                break;
+            }
+            page.notifications.push(notification);
+        }
         Ok(page)
     }
 

@@ -4,7 +4,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use crate::{
-    entry::{Audience, Entry, Millis, Published},
+    entry::{Audience, Entry, Millis, Published, ReadStateSet, ReadTarget, RecipientId},
     log::LogId,
 };
 
@@ -129,6 +129,51 @@ fn a_segment_is_not_sealed_before_the_journal_is_safe() {
     store.reopen().unwrap();
     store.roll().unwrap();
     assert_eq!(store.segments(), 2);
+}
+
+/// What a packed segment leaves out is past by a time, or deleted by an entry, that a power cut could take
+/// from the journal: the log would bring it once more, and this core alone decide without what was there.
+#[test]
+fn a_segment_is_not_written_anew_before_what_it_goes_by_is_safe() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), HOUR).unwrap();
+    apply(&store, 1, AT, Some(entry("a", AT)));
+    store.roll().unwrap();
+    apply(&store, 2, AT + HOUR_MILLIS, None);
+    let safe = || store.0.journal.lock().known_safe(dir.path());
+    assert!(safe() < Some(store.last_sequence()), "{:?}", safe());
+    assert!(store.pack_one(store.log_time()).unwrap());
+    assert_eq!(safe(), Some(store.last_sequence()));
+
+    apply(&store, 3, AT + 3 * HOUR_MILLIS, None);
+    assert!(store.bury_past(store.log_time()).unwrap());
+    assert_eq!(safe(), Some(store.last_sequence()));
+
+    apply(&store, 4, AT, Some(entry("b", AT)));
+    store.roll().unwrap();
+    store.0.journal.lock().fail();
+    store.pack_one(store.log_time()).unwrap_err();
+    assert_eq!(store.segments(), 3, "it stays as it was");
+}
+
+/// A user may name many that are none of theirs: little in the view, much in the log.
+#[test]
+fn a_batch_ends_also_behind_what_the_log_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), HOUR).unwrap();
+    apply(&store, 1, AT, Some(entry("a", AT)));
+    let first = store.last_sequence();
+    let mut batch = Batch::new(&store);
+    let named = (1 << 40..).take(999).chain([log().sequence(1, 0).unwrap()]);
+    let set = ReadStateSet {
+        at: AT,
+        recipient: RecipientId::new("ada").unwrap(),
+        target: ReadTarget::Ids(named.collect()),
+        read: true,
+    };
+    let outcome = batch.apply(first + 1, Entry::ReadStateSet(set)).unwrap();
+    assert!(outcome.is_stored(), "{outcome:?}");
+    assert!(batch.bytes() > 5_000, "{}", batch.bytes());
 }
 
 #[test]

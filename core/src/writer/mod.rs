@@ -26,7 +26,7 @@ use std::{fmt, sync::Arc, thread::JoinHandle, time::Duration};
 use mercurio_auth::Revocation;
 use thiserror::Error;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -39,7 +39,7 @@ use crate::{
     store::{Cut, Store},
 };
 
-use request::{Control, Request};
+use request::{Control, Queued, Request};
 use thread::WriterThread;
 
 /// Bounds of the writer.
@@ -47,6 +47,9 @@ use thread::WriterThread;
 pub struct WriterSettings {
     /// Requests that may wait; past it they are refused with [`WriteError::Busy`]. Default 8,192.
     pub queue: usize,
+    /// Bytes of requests that may wait; past it they are refused with [`WriteError::Full`]. One that is
+    /// larger waits alone. Default 128 MiB.
+    pub queue_bytes: usize,
     /// The most requests in one batch. Default 2,048.
     pub batch_requests: usize,
     /// Bytes behind which a batch ends. Default 8 MiB.
@@ -57,6 +60,7 @@ impl Default for WriterSettings {
     fn default() -> Self {
         Self {
             queue: 8192,
+            queue_bytes: 128 << 20,
             batch_requests: 2048,
             batch_bytes: 8 << 20,
         }
@@ -129,6 +133,12 @@ pub enum WriteError {
         /// How many may wait.
         queue: usize,
     },
+    /// Requests that are too large together are waiting.
+    #[error("the writer is busy: requests of {bytes} bytes are waiting; try again")]
+    Full {
+        /// How many bytes may wait.
+        bytes: usize,
+    },
     /// The disk is full.
     #[error(
         "the disk is full: {free} bytes are free, and {reserve} are kept in reserve; make room and try again"
@@ -185,9 +195,12 @@ pub enum WriteError {
 /// Where handlers hand in what is to be written. Cheap to clone.
 #[derive(Clone)]
 pub struct Writer {
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::Sender<Queued>,
     controls: mpsc::Sender<Control>,
     queue: usize,
+    /// For requests that wait, in bytes.
+    room: Arc<Semaphore>,
+    room_bytes: usize,
     log: LogStatus,
     wait: Duration,
 }
@@ -196,7 +209,7 @@ pub struct Writer {
 const CONTROLS: usize = 64;
 
 /// How many requests wait for the writer, for as long as there is one.
-pub(crate) struct Waiting(mpsc::WeakSender<Request>);
+pub(crate) struct Waiting(mpsc::WeakSender<Queued>);
 
 impl Waiting {
     pub fn count(&self) -> usize {
@@ -235,6 +248,7 @@ impl Writer {
     ) -> std::io::Result<(Self, WriterHandle)> {
         let (requests, waiting) = mpsc::channel(settings.queue);
         let (controls, asked) = mpsc::channel(CONTROLS);
+        let room_bytes = settings.queue_bytes.clamp(1, u32::MAX as usize);
         let stop = CancellationToken::new();
         let (status, wait) = (log.status.clone(), log.wait);
         let thread = WriterThread::new(store, hub, log, settings.clone(), metrics);
@@ -251,6 +265,8 @@ impl Writer {
                 requests,
                 controls: controls.clone(),
                 queue: settings.queue,
+                room: Arc::new(Semaphore::new(room_bytes)),
+                room_bytes,
                 log: status,
                 wait,
             },
@@ -350,7 +366,16 @@ impl Writer {
         if let Some(halted) = self.log.halted() {
             return Err(WriteError::LogHalted(halted));
         }
-        let sent = self.requests.try_send(request);
+        // Both fit into 32 bits: the room does.
+        let bytes = request.weight().min(self.room_bytes) as u32;
+        let room = self.room.clone().try_acquire_many_owned(bytes);
+        let room = room.map_err(|_| WriteError::Full {
+            bytes: self.room_bytes,
+        })?;
+        let sent = self.requests.try_send(Queued {
+            request,
+            _room: room,
+        });
         sent.map_err(|error| refused(&error, self.queue))
     }
 }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use mercurio_auth::Revocation;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
 use crate::{
     clock,
     entry::{
-        Deleted, Deletion, Entry, Published, ReadStateSet, ReadTarget, RecipientId, TokensRevoked,
+        Audience, Deleted, Deletion, Entry, Published, ReadStateSet, ReadTarget, RecipientId,
+        TokensRevoked,
     },
     store::Cut,
 };
@@ -18,6 +19,12 @@ use super::{
     DeleteOutcome, Draft, PublishOutcome, ReadStateOutcome, RevokeOutcome, WriteError,
     flight::Waiter,
 };
+
+/// A request that waits, and its part of the room for all that do.
+pub(super) struct Queued {
+    pub request: Request,
+    pub _room: OwnedSemaphorePermit,
+}
 
 pub(super) enum Request {
     /// With the `traceparent` of a trace that is recorded.
@@ -48,6 +55,31 @@ pub(super) enum Control {
 }
 
 impl Request {
+    /// Bytes of memory that it is reckoned at.
+    pub fn weight(&self) -> usize {
+        // The request itself, and what tells its parts apart.
+        const FIXED: usize = 512;
+        // Of an id, besides its bytes.
+        const ID: usize = 32;
+        let of = |audience: &Audience| audience.names().map(|id| id.len() + ID).sum::<usize>();
+        FIXED
+            + match self {
+                Self::Publish(draft, ..) => {
+                    let texts = draft.source_id.len() + draft.topic.len() + draft.data.len();
+                    of(&draft.audience) + texts + draft.event_id.as_ref().map_or(0, String::len)
+                }
+                Self::SetReadState { target, .. } => match target {
+                    ReadTarget::Ids(ids) => ids.len() * 8,
+                    ReadTarget::UpTo(_) => 0,
+                },
+                Self::Revoke(..) => 0,
+                Self::Delete(deletion, _) => match deletion {
+                    Deletion::Notifications { owners, ids } => of(owners) + ids.len() * 8,
+                    Deletion::Everything { .. } => 0,
+                },
+            }
+    }
+
     /// The entry, with the time at which it became one. `None`: who asked no longer waits, and wants
     /// nothing written.
     pub fn into_entry(self) -> Option<(Entry, Waiter)> {

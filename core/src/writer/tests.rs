@@ -76,6 +76,15 @@ fn setup_with(
     log: LogId,
     echo: impl FnMut(u64, Vec<Entry>) -> Vec<Event> + Send + 'static,
 ) -> Setup {
+    setup_bounded(WriterSettings::default(), settings, log, echo)
+}
+
+fn setup_bounded(
+    bounds: WriterSettings,
+    settings: StoreSettings,
+    log: LogId,
+    echo: impl FnMut(u64, Vec<Entry>) -> Vec<Event> + Send + 'static,
+) -> Setup {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open_shared(dir.path(), settings, Retention::default(), &log).unwrap();
     let metrics: Arc<Metrics> = Arc::default();
@@ -95,8 +104,7 @@ fn setup_with(
         status: status.clone(),
         wait: Duration::from_secs(10),
     };
-    let settings = WriterSettings::default();
-    let started = Writer::start(store.clone(), hub, attached, &settings, metrics);
+    let started = Writer::start(store.clone(), hub, attached, &bounds, metrics);
     let (writer, handle) = started.unwrap();
     Setup {
         writer,
@@ -179,6 +187,44 @@ async fn what_is_under_way_is_bounded_in_bytes() {
     assert!(taken.bytes.load(Ordering::SeqCst) <= 17 << 20);
     assert!(taken.batches.load(Ordering::SeqCst) <= 33);
     assert!(taken.largest.load(Ordering::SeqCst) <= 512 << 10);
+    waiting.iter().for_each(|waiting| waiting.abort());
+}
+
+#[tokio::test]
+async fn what_waits_is_bounded_in_bytes() {
+    let bounds = WriterSettings {
+        queue_bytes: 1 << 20,
+        ..WriterSettings::default()
+    };
+    let settings = StoreSettings::default();
+    let setup = setup_bounded(bounds, settings, LogId::new(0), |_, _| Vec::new());
+    let publish = |bytes| {
+        let writer = setup.writer.clone();
+        tokio::spawn(async move { writer.publish(draft(bytes)).await })
+    };
+    // The log takes some of them, and brings none back; then some wait, and one is refused.
+    let mut waiting = Vec::new();
+    let has_taken_all = || setup.taken.batches.load(Ordering::SeqCst) >= thread::FLIGHTS;
+    let refused = loop {
+        waiting.push(publish(65_000));
+        tokio::task::yield_now().await;
+        let done = waiting
+            .iter()
+            .position(tokio::task::JoinHandle::is_finished);
+        if let Some(done) = done {
+            let refused = waiting.swap_remove(done).await.unwrap();
+            if has_taken_all() {
+                break refused;
+            }
+        }
+    };
+    assert_eq!(refused, Err(WriteError::Full { bytes: 1 << 20 }));
+    let taken = setup.taken.bytes.load(Ordering::SeqCst);
+    let whole = taken + (2 << 20);
+    waiting.retain(|waiting| !waiting.is_finished());
+    assert!(waiting.len() * 65_000 <= whole, "{}", waiting.len());
+    // Many that are small have their place.
+    waiting.extend((0..4).map(|_| publish(10)));
     waiting.iter().for_each(|waiting| waiting.abort());
 }
 

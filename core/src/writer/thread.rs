@@ -22,7 +22,7 @@ use super::{
     apply::Stuck,
     commit::Commits,
     flight::{Answer, Flights, Waiter},
-    request::{Control, Request},
+    request::{Control, Queued, Request},
 };
 
 /// What is taken from a log elsewhere at once, and waits to be applied.
@@ -49,7 +49,7 @@ pub(super) struct WriterThread {
     pub(super) messages: VecDeque<Arrived>,
     pub(super) stuck: Option<Stuck>,
     /// Taken from the queue. Nothing more is, while something waits here for room.
-    waiting: VecDeque<Request>,
+    waiting: VecDeque<Queued>,
     /// Of those, one that did not fit into the last batch.
     next: Option<(Entry, Waiter)>,
 }
@@ -78,7 +78,7 @@ impl WriterThread {
 
     pub async fn run(
         mut self,
-        mut queue: mpsc::Receiver<Request>,
+        mut queue: mpsc::Receiver<Queued>,
         mut controls: mpsc::Receiver<Control>,
         stop: CancellationToken,
     ) {
@@ -147,7 +147,7 @@ impl WriterThread {
                 waiter.refuse(&stuck.why);
             }
             let refused = self.waiting.drain(..);
-            refused.for_each(|request| request.refuse(&stuck.why));
+            refused.for_each(|queued| queued.request.refuse(&stuck.why));
             return;
         }
         while self.has_room() {
@@ -185,7 +185,8 @@ impl WriterThread {
         loop {
             let next = self.next.take();
             let next = next.or_else(|| {
-                let mut asked = std::iter::from_fn(|| self.waiting.pop_front());
+                let queued = std::iter::from_fn(|| self.waiting.pop_front());
+                let mut asked = queued.map(|queued| queued.request);
                 asked.find_map(Request::into_entry)
             });
             let Some((entry, waiter)) = next else {

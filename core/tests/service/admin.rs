@@ -179,3 +179,26 @@ async fn tokens_without_an_end_are_remembered_for_ever() {
     assert_eq!(kept.kept_until, None);
     core.stop().await;
 }
+
+#[tokio::test]
+async fn what_many_have_is_deleted_a_part_of_them_at_a_time() {
+    let core = TestCore::start().await;
+    let ids: Vec<_> = (0..250).map(|id| format!("user-{id}")).collect();
+    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+    let id = core.publish(&ids, "for many").await;
+    let mut last = core.subscribe("user-249", None).await;
+    assert_eq!(last.opened().await.unread_count, 1);
+    let mut admin = AdminServiceClient::new(core.channel());
+    let operator = token("operator", &[SCOPE_ADMIN]);
+    let request = pb::DeleteNotificationsRequest {
+        target: Some(pb::delete_notifications_request::Target::Id(id)),
+    };
+    let answer = soon(admin.delete_notifications(with(&operator, request))).await;
+    let answer = answer.unwrap().into_inner();
+    assert_eq!((answer.deleted, answer.cursor), (250, id + 3));
+    for user in ["user-0", "user-99", "user-100", "user-249"] {
+        let mut stream = core.subscribe(user, Some(0)).await;
+        assert_eq!(stream.opened().await.unread_count, 0, "{user}");
+    }
+    core.stop().await;
+}

@@ -127,3 +127,29 @@ async fn messages_on_their_way_have_a_bounded_room() {
     assert!(soon(published).await.id > 0);
     core.stop().await;
 }
+
+#[tokio::test]
+async fn who_fills_the_users_room_is_in_nobodys_way_who_publishes() {
+    let core = TestCore::with(CoreSettings {
+        transport: Transport {
+            message_room: 1,
+            ..Transport::default()
+        },
+        ..CoreSettings::default()
+    })
+    .await;
+    let ada = token("ada", &[]);
+    let path = "/mercurio.v1.NotificationService/ListHistory";
+    let short = Limits::default().short_message_bytes() - 1;
+    let call = || Box::pin(unfinished(core.channel(), path, &ada, short));
+    let (Either::Left((refused, full)) | Either::Right((refused, full))) =
+        soon(select(call(), call())).await;
+    let busy = (Code::ResourceExhausted, "MESSAGES_BUSY".to_owned());
+    assert_eq!(refusal(Err::<(), _>(refused)), busy);
+    let ids: Vec<_> = (0..10_000).map(|id| format!("{id:0>128}")).collect();
+    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+    let published = core.client().publish(with(&publisher(), to(&ids))).await;
+    assert!(published.unwrap().into_inner().id > 0);
+    drop(full);
+    core.stop().await;
+}

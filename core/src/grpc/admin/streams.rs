@@ -60,7 +60,7 @@ impl Context {
             }
         }
         while let Some(gateway) = self.gateways.from(after.place) {
-            if streams.len() == limit {
+            if streams.len() >= limit {
                 // What is left is looked at with the next page.
                 return Ok(page(streams, Some(&after), silent_relays));
             }
@@ -80,7 +80,11 @@ impl Context {
                 limit: (limit - streams.len()) as u32,
             };
             match gateway.ask(Question::Streams(question)).await {
-                Some(Answer::Streams(found)) => {
+                Some(Answer::Streams(mut found)) => {
+                    // No more than it was asked for: the others come with the next page.
+                    let most = limit - streams.len();
+                    found.more |= found.streams.len() > most;
+                    found.streams.truncate(most);
                     let last = found.streams.last().map(|last| After {
                         place: gateway.relay_id,
                         stream: last.stream_id,

@@ -48,6 +48,8 @@ pub struct Batch {
     complete: Vec<Writes>,
     writes: Writes,
     bytes: usize,
+    /// Bytes of its entries in the log, at most.
+    logged: usize,
     staging: Staging,
     applied: Vec<Applied>,
     topics: Topics,
@@ -76,6 +78,7 @@ impl Batch {
             complete: Vec::new(),
             writes: Writes::default(),
             bytes: 0,
+            logged: 0,
             staging: Staging::default(),
             applied: Vec::new(),
             topics: Topics::default(),
@@ -97,7 +100,7 @@ impl Batch {
     /// The view can't be read. The batch is as it was.
     pub fn apply(&mut self, sequence: Sequence, entry: Entry) -> Result<Outcome, StoreError> {
         let entry = self.timed(entry);
-        let stored = LogEntry::from(&entry);
+        let (stored, weight) = (LogEntry::from(&entry), entry.weight());
         let outcome = match entry {
             Entry::Published(audience, published) => {
                 self.apply_published(sequence, audience, published)?
@@ -108,6 +111,7 @@ impl Batch {
         };
         if outcome.is_stored() {
             self.entries.push((sequence, stored));
+            self.logged += weight;
             self.has_applied(sequence);
         }
         Ok(outcome)
@@ -174,10 +178,10 @@ impl Batch {
         self.last_message = Some(crc);
     }
 
-    /// Bytes to be written.
+    /// Bytes to be written, to the log and to the view.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.bytes + self.writes.bytes
+        self.logged + self.bytes + self.writes.bytes
     }
 
     /// Whether there is nothing to commit.

@@ -18,8 +18,9 @@ use super::{
     progress::Progress,
 };
 
-/// No frame is larger: a batch ends behind 8 MiB, and the largest entry has less than 2 MiB.
-const FRAME_MAX: usize = 64 << 20;
+/// No frame is larger: a batch ends behind 8 MiB, and the largest entry has some 30 MiB, where limits
+/// are raised as far as they may be.
+pub(super) const FRAME_MAX: usize = 64 << 20;
 
 /// What was appended at once.
 pub(in crate::store) struct Stretch {

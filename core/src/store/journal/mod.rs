@@ -50,11 +50,12 @@ pub(crate) use appenders::Appenders;
 pub(crate) use entry::{Appender, LogEntry};
 pub(crate) use progress::Progress;
 
+use entry::HEAD;
 pub(super) use entry::{Frame, StoredDeletion};
 #[cfg(feature = "fuzzing")]
 pub(super) use fuzzing::fuzz;
 
-use frames::{Frames, Stretch, Tail};
+use frames::{FRAME_MAX, Frames, Stretch, Tail};
 use high_water::HighWater;
 use output::{AHEAD_BYTES, Output};
 
@@ -173,7 +174,14 @@ impl Journal {
         }
         let mut buffer = std::mem::take(&mut self.frame);
         frame.write_to(&mut buffer);
-        let written = self.output.append(&buffer);
+        let length = buffer.len();
+        let written = match length > HEAD + FRAME_MAX {
+            // Whoever reads it would take it for damage.
+            true => Err(io::Error::other(format!(
+                "{length} bytes at once are too many"
+            ))),
+            false => self.output.append(&buffer),
+        };
         self.failed = written.is_err();
         buffer.clear();
         // A rare large batch is not kept in memory.
@@ -255,6 +263,11 @@ impl Journal {
             self.files.remove(0);
         }
         Ok(())
+    }
+
+    #[cfg(test)]
+    pub fn known_safe(&self, data_dir: &Path) -> Option<Sequence> {
+        HighWater::read(data_dir)
     }
 
     #[cfg(test)]

@@ -112,6 +112,29 @@ fn a_failed_log_takes_nothing_until_it_is_repaired() {
     log.append(&one(4)).unwrap_err();
 }
 
+#[test]
+fn what_could_not_be_read_again_is_not_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(dir.path(), 0).unwrap();
+    append(&mut log, 3);
+    let mut large = one(4);
+    large.sequences = vec![4];
+    let set = ReadStateSet {
+        at: 7,
+        recipient: RecipientId::new("alice").unwrap(),
+        target: ReadTarget::Ids(vec![u64::MAX; FRAME_MAX / 10]),
+        read: true,
+    };
+    large.entries = vec![LogEntry::from(&Entry::ReadStateSet(set))];
+    let refused = log.append(&large).unwrap_err();
+    assert!(refused.to_string().contains("too many"), "{refused}");
+    log.repair().unwrap();
+    append(&mut log, 2);
+    drop(log);
+    let log = open(dir.path(), 0).unwrap();
+    assert_eq!(read(&log, 0).unwrap(), [1, 2, 3, 4, 5]);
+}
+
 /// A killed process leaves what no disk has; a power cut may take it as long as it was not synced.
 #[test]
 fn what_is_found_is_known_to_be_safe_only_once_it_was_synced() {
