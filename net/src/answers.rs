@@ -70,6 +70,7 @@ impl<B: Body<Data = Bytes> + Unpin> Answers<B> {
             left: Mutex::new(Left {
                 body: Some(body),
                 rest: Bytes::new(),
+                is_large: false,
                 is_out: false,
                 was_out: false,
             }),
@@ -132,6 +133,8 @@ struct Left<B> {
     body: Option<B>,
     /// What the body gave, and hyper hasn't got.
     rest: Bytes,
+    /// That was more than a piece.
+    is_large: bool,
     /// hyper has a piece, and has not come for the next.
     is_out: bool,
     /// And had the same one at the last look.
@@ -139,12 +142,15 @@ struct Left<B> {
 }
 
 impl<B> Left<B> {
-    /// The next piece, which keeps nothing else in memory. The last byte goes by itself: hyper comes
+    /// The next piece, which keeps nothing large in memory. The last byte goes by itself: hyper comes
     /// for it when what was before it has found room in the window, and not before.
     fn piece(&mut self) -> Bytes {
         let length = self.rest.len().saturating_sub(1).clamp(1, PIECE);
         let piece = self.rest.split_to(length.min(self.rest.len()));
-        Bytes::copy_from_slice(&piece)
+        match self.is_large {
+            true => Bytes::copy_from_slice(&piece),
+            false => piece,
+        }
     }
 }
 
@@ -185,7 +191,10 @@ where
                 None => return Poll::Ready(None),
             };
             match frame.into_data() {
-                Ok(data) => left.rest = data,
+                Ok(data) => {
+                    left.is_large = data.len() > PIECE;
+                    left.rest = data;
+                }
                 Err(other) => return Poll::Ready(Some(Ok(other))),
             }
         }
