@@ -70,6 +70,7 @@ pub fn run(
     configured: Configured,
     started: impl FnOnce(&Addresses) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
+    use_small_pages();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
@@ -107,6 +108,13 @@ pub fn run(
     // A step of the store that is under way holds nothing that is not safe.
     runtime.shutdown_timeout(Duration::from_millis(100));
     ran
+}
+
+/// The allocator asks for pages of 2 MiB, of which most is never used (ARCHITECTURE.md, "Choices that the
+/// benchmark made"). Where the kernel has none, there is nothing to be done.
+fn use_small_pages() {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
 async fn serve(
