@@ -71,6 +71,7 @@ impl<B: Body<Data = Bytes> + Unpin> Answers<B> {
                 body: Some(body),
                 rest: Bytes::new(),
                 is_large: false,
+                is_last: false,
                 is_out: false,
                 was_out: false,
             }),
@@ -135,6 +136,8 @@ struct Left<B> {
     rest: Bytes,
     /// That was more than a piece.
     is_large: bool,
+    /// Nothing comes behind it, no trailers either.
+    is_last: bool,
     /// hyper has a piece, and has not come for the next.
     is_out: bool,
     /// And had the same one at the last look.
@@ -142,11 +145,12 @@ struct Left<B> {
 }
 
 impl<B> Left<B> {
-    /// The next piece, which keeps nothing large in memory. The last byte goes by itself: hyper comes
-    /// for it when what was before it has found room in the window, and not before.
+    /// The next piece, which keeps nothing large in memory. hyper comes for what is behind it when it has
+    /// found room in the window, and not before. Where there is nothing, the last byte goes by itself.
     fn piece(&mut self) -> Bytes {
-        let length = self.rest.len().saturating_sub(1).clamp(1, PIECE);
-        let piece = self.rest.split_to(length.min(self.rest.len()));
+        let kept = usize::from(self.is_last && self.rest.len() > 1);
+        let length = (self.rest.len() - kept).min(PIECE);
+        let piece = self.rest.split_to(length);
         match self.is_large {
             true => Bytes::copy_from_slice(&piece),
             false => piece,
@@ -186,13 +190,15 @@ where
                 let why = "the client did not take the answer in time";
                 return Poll::Ready(Some(Err(why.into())));
             };
-            let frame = match ready!(Pin::new(body).poll_frame(task)) {
+            let frame = match ready!(Pin::new(&mut *body).poll_frame(task)) {
                 Some(frame) => frame.map_err(Into::into)?,
                 None => return Poll::Ready(None),
             };
+            let is_last = body.is_end_stream();
             match frame.into_data() {
                 Ok(data) => {
                     left.is_large = data.len() > PIECE;
+                    left.is_last = is_last;
                     left.rest = data;
                 }
                 Err(other) => return Poll::Ready(Some(Ok(other))),
@@ -306,6 +312,18 @@ mod tests {
         assert!(answers.body(Full::default()).is_end_stream());
         drop((answer, one));
         assert!(!answers.are_open());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_trailers_follow_nothing_has_to_be_kept_back() {
+        let trailers = async { Some(Ok(http::HeaderMap::new())) };
+        let body = Full::new(Bytes::from_static(b"answer")).with_trailers(Box::pin(trailers));
+        let mut answer = Answers::default().body(body);
+        let frame = answer.frame().await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), "answer");
+        assert!(answer.open.left.lock().is_out, "until hyper comes for them");
+        assert!(answer.frame().await.unwrap().unwrap().is_trailers());
+        assert!(!answer.open.left.lock().is_out);
     }
 
     #[tokio::test(start_paused = true)]
