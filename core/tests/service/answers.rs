@@ -32,10 +32,10 @@ async fn impatient() -> TestCore {
     core
 }
 
-/// A connection whose streams have nearly no room for what comes.
-async fn narrow(core: &TestCore) -> Channel {
+/// A connection whose streams have room for so many bytes.
+async fn narrow(core: &TestCore, window: u32) -> Channel {
     let endpoint = Channel::from_shared(format!("http://{}", core.address)).unwrap();
-    let endpoint = endpoint.initial_stream_window_size(4096);
+    let endpoint = endpoint.initial_stream_window_size(window);
     soon(endpoint.connect()).await.unwrap()
 }
 
@@ -67,7 +67,7 @@ async fn history(channel: &mut Channel) -> http::Response<Body> {
 #[tokio::test]
 async fn who_takes_no_answers_is_cut() {
     let core = impatient().await;
-    let mut channel = narrow(&core).await;
+    let mut channel = narrow(&core, 4096).await;
     core.metric_becomes(CONNECTIONS, |open| open == 2.0).await;
     let mut left = Vec::new();
     for _ in 0..20 {
@@ -78,10 +78,29 @@ async fn who_takes_no_answers_is_cut() {
     core.stop().await;
 }
 
+/// Of these hyper has all, and the trailers, as soon as a byte may go.
+#[tokio::test]
+async fn who_takes_no_short_answers_is_cut() {
+    let core = impatient().await;
+    let mut channel = narrow(&core, 1).await;
+    core.metric_becomes(CONNECTIONS, |open| open == 2.0).await;
+    let id = core.publish(&["ada"], &"x".repeat(1_000)).await;
+    let get = pb::GetNotificationRequest {
+        recipient_id: "ada".into(),
+        id,
+    };
+    let mut left = Vec::new();
+    for _ in 0..20 {
+        left.push(ask(&mut channel, "GetNotification", get.clone()).await);
+    }
+    core.metric_becomes(CONNECTIONS, |open| open == 1.0).await;
+    core.stop().await;
+}
+
 #[tokio::test]
 async fn an_answer_that_is_not_taken_ends_and_a_stream_does_not() {
     let core = impatient().await;
-    let mut channel = narrow(&core).await;
+    let mut channel = narrow(&core, 4096).await;
     let stream = ask(&mut channel, "Subscribe", subscription("ada", Some(0))).await;
     // On a loaded machine it may take longer to be given up.
     let mut wait = PATIENCE * 2;
