@@ -5,7 +5,7 @@ import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TABLES = ["cli/src/settings/table.rs", "cli/src/settings/doors.rs", "cli/src/settings/jwks.rs",
+TABLES = ["cli/src/settings/table.rs", "cli/src/settings/tls.rs", "cli/src/settings/jwks.rs",
           "cli/src/settings/telemetry.rs"]
 DOCUMENT = ROOT / "docs/operations.md"
 BEGIN = "<!-- settings: made by tests/deploy/settings.py --write -->\n"

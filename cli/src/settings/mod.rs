@@ -1,7 +1,6 @@
 //! Settings: one table (`table.rs`), read from flags, the environment, `.env`, a file and the
 //! defaults, in that order. All that is wrong is said at once.
 
-mod doors;
 mod effective;
 mod jwks;
 mod kind;
@@ -11,6 +10,7 @@ mod table;
 mod telemetry;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::{collections::HashMap, path::Path, time::Duration};
 

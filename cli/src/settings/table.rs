@@ -1,7 +1,7 @@
 //! The one table of settings. Flags, `MERCURIO_…` variables, TOML keys, defaults and help all come
 //! from here; a new setting is a new row.
 
-use super::{doors, jwks, kind::Kind, telemetry};
+use super::{jwks, kind::Kind, telemetry, tls};
 
 /// A command of the binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,7 +220,7 @@ const MIB: u64 = 1 << 20;
 /// Every setting there is.
 pub fn all() -> impl Iterator<Item = &'static Setting> {
     ROWS.iter()
-        .chain(doors::ROWS)
+        .chain(tls::ROWS)
         .chain(jwks::ROWS)
         .chain(telemetry::ROWS)
 }

@@ -28,7 +28,8 @@ use uuid::Uuid;
 
 use super::{
     answers,
-    incoming::{OpenCall, Peer},
+    idle::OpenCall,
+    incoming::Peer,
     server::{request_id, span},
 };
 

@@ -3,7 +3,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `server` | the server: services, health, reflection, shutdown |
-//! | `incoming` | connections: how many, and how they end |
+//! | `incoming`, `idle` | connections: how many, and how they end; those on which nothing is called |
 //! | `ending`, `ends` | what ends a stream: ours by itself, other services' from outside |
 //! | `notifications` | the unary calls |
 //! | `subscribe` | one recipient's stream |
@@ -30,6 +30,7 @@ mod ends;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod gateways;
+mod idle;
 mod incoming;
 mod messages;
 mod notifications;

@@ -255,42 +255,44 @@ fn refuse_all(waiters: Vec<Waiter>, error: &WriteError) {
 mod tests {
     use super::*;
 
-    #[test]
-    fn one_that_did_not_land_holds_up_no_other() {
+    type Answered = oneshot::Receiver<Result<ReadStateOutcome, WriteError>>;
+
+    fn three_under_way() -> (Flights, Vec<Answered>) {
         let mut flights = Flights::default();
-        let mut waiting = Vec::new();
-        for number in 1..=3 {
+        let waiting = (1..=3).map(|number| {
             let (to, answered) = oneshot::channel();
             flights.begin(number, vec![Waiter::Marker(to)], 10);
-            waiting.push(answered);
-        }
-        assert_eq!(flights.size(), (3, 30));
-        let landed = flights.land(3).expect("it waits");
-        assert_eq!((landed.len(), flights.size()), (1, (0, 0)));
-        for answered in &mut waiting[..2] {
+            answered
+        });
+        let waiting = waiting.collect();
+        (flights, waiting)
+    }
+
+    fn are_refused(waiting: &mut [Answered]) {
+        for answered in waiting {
             let refused = answered.try_recv().expect("an answer");
             assert!(matches!(refused, Err(WriteError::Failed(_))));
         }
+    }
+
+    #[test]
+    fn one_that_did_not_land_holds_up_no_other() {
+        let (mut flights, mut waiting) = three_under_way();
+        assert_eq!(flights.size(), (3, 30));
+        let landed = flights.land(3).expect("it waits");
+        assert_eq!((landed.len(), flights.size()), (1, (0, 0)));
+        are_refused(&mut waiting[..2]);
         assert!(waiting[2].try_recv().is_err(), "answered by who applied it");
     }
 
     #[test]
     fn one_that_is_lost_leaves_nothing_whether_or_not_it_was_safe_before() {
-        let mut flights = Flights::default();
-        let mut waiting = Vec::new();
-        for number in 1..=3 {
-            let (to, answered) = oneshot::channel();
-            flights.begin(number, vec![Waiter::Marker(to)], 10);
-            waiting.push(answered);
-        }
+        let (mut flights, mut waiting) = three_under_way();
         assert!(flights.safe(1).is_empty());
         flights.lose(2);
         assert!(flights.safe(2).is_empty());
         assert_eq!((flights.size(), flights.safe.len()), ((1, 10), 0));
-        for answered in &mut waiting[..2] {
-            let refused = answered.try_recv().expect("an answer");
-            assert!(matches!(refused, Err(WriteError::Failed(_))));
-        }
+        are_refused(&mut waiting[..2]);
         assert!(waiting[2].try_recv().is_err(), "it is still under way");
     }
 }

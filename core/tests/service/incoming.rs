@@ -94,17 +94,28 @@ async fn readers_have_short_messages() {
     core.stop().await;
 }
 
-#[tokio::test]
-async fn messages_on_their_way_have_a_bounded_room() {
-    let core = TestCore::with(CoreSettings {
+/// Room for one message of the largest size, of services and of users.
+async fn with_little_room() -> TestCore {
+    TestCore::with(CoreSettings {
         transport: Transport {
-            // Room for one of the largest: 4 MiB.
             message_room: 1,
             ..Transport::default()
         },
         ..CoreSettings::default()
     })
-    .await;
+    .await
+}
+
+/// A message that is not short.
+fn to_many() -> pb::PublishRequest {
+    let ids: Vec<_> = (0..10_000).map(|id| format!("{id:0>128}")).collect();
+    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+    to(&ids)
+}
+
+#[tokio::test]
+async fn messages_on_their_way_have_a_bounded_room() {
+    let core = with_little_room().await;
     let publisher = publisher();
     let large = || Box::pin(unfinished(core.channel(), PUBLISH, &publisher, 3 << 20));
     let (Either::Left((refused, other)) | Either::Right((refused, other))) =
@@ -114,11 +125,9 @@ async fn messages_on_their_way_have_a_bounded_room() {
     core.publish(&["ada"], "short ones need no room").await;
 
     drop(other);
-    let ids: Vec<_> = (0..10_000).map(|id| format!("{id:0>128}")).collect();
-    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
     let published = async {
         loop {
-            match core.client().publish(with(&publisher, to(&ids))).await {
+            match core.client().publish(with(&publisher, to_many())).await {
                 Ok(published) => break published.into_inner(),
                 Err(refused) => assert_eq!(refusal(Err::<(), _>(refused)), busy),
             }
@@ -130,14 +139,7 @@ async fn messages_on_their_way_have_a_bounded_room() {
 
 #[tokio::test]
 async fn who_fills_the_users_room_is_in_nobodys_way_who_publishes() {
-    let core = TestCore::with(CoreSettings {
-        transport: Transport {
-            message_room: 1,
-            ..Transport::default()
-        },
-        ..CoreSettings::default()
-    })
-    .await;
+    let core = with_little_room().await;
     let ada = token("ada", &[]);
     let path = "/mercurio.v1.NotificationService/ListHistory";
     let short = Limits::default().short_message_bytes() - 1;
@@ -146,9 +148,7 @@ async fn who_fills_the_users_room_is_in_nobodys_way_who_publishes() {
         soon(select(call(), call())).await;
     let busy = (Code::ResourceExhausted, "MESSAGES_BUSY".to_owned());
     assert_eq!(refusal(Err::<(), _>(refused)), busy);
-    let ids: Vec<_> = (0..10_000).map(|id| format!("{id:0>128}")).collect();
-    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
-    let published = core.client().publish(with(&publisher(), to(&ids))).await;
+    let published = core.client().publish(with(&publisher(), to_many())).await;
     assert!(published.unwrap().into_inner().id > 0);
     drop(full);
     core.stop().await;
