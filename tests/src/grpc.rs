@@ -136,10 +136,14 @@ impl Api {
 
     /// Publishes; waits a deadline at most, which is longer than a test has a core stopped.
     pub async fn try_publish(&self, request: PublishRequest) -> Result<PublishResponse, Status> {
+        within("publish", LATER, self.publish_once(request)).await
+    }
+
+    /// Publishes; waits for the answer as long as it takes.
+    pub async fn publish_once(&self, request: PublishRequest) -> Result<PublishResponse, Status> {
         let mut client = self.client.clone();
-        within("publish", LATER, client.publish(request))
-            .await
-            .map(tonic::Response::into_inner)
+        let answer = client.publish(request).await;
+        answer.map(tonic::Response::into_inner)
     }
 
     /// Publishes; panics where refused.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use mercurio_proto::v1::{PublishRequest, PublishResponse, publish_request::Audience};
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::timeout};
 use tonic::{Code, Status};
 
 use crate::{
@@ -17,6 +17,9 @@ use crate::{
     record::Seen,
     wait::LATER,
 };
+
+/// How long one try of a publish may take.
+const TRY: Duration = Duration::from_secs(60);
 
 /// Acknowledged publishes. Cheap to clone; clones share.
 #[derive(Clone, Default)]
@@ -111,10 +114,22 @@ pub fn went_away(status: &Status) -> bool {
 
 /// Publishes until it is acknowledged, trying again when the core goes away. An answer that it
 /// was a duplicate is as good: an earlier try was stored, its answer lost.
+///
+/// Each try has a deadline, as gRPC's clients should have, longer than a core takes to answer any call.
+/// One that runs out is told, with what the sockets hold: a core answers or its connection ends.
 pub async fn publish_surely(api: &Api, ledger: &Ledger, request: PublishRequest) {
     let start = Instant::now();
     loop {
-        match api.try_publish(request.clone()).await {
+        let answer = timeout(TRY, api.publish_once(request.clone())).await;
+        let answer = answer.unwrap_or_else(|_| {
+            let id = &request.event_id;
+            eprintln!(
+                "publish {id}: no answer within {TRY:?}; sockets:\n{}",
+                sockets()
+            );
+            Err(Status::cancelled("no answer"))
+        });
+        match answer {
             Ok(answer) => return ledger.add(request, &answer),
             Err(status) if went_away(&status) && start.elapsed() < LATER => {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -122,6 +137,15 @@ pub async fn publish_surely(api: &Api, ledger: &Ledger, request: PublishRequest)
             Err(status) => panic!("publish {}: {status:?}", request.event_id),
         }
     }
+}
+
+/// The TCP sockets of this machine in which something waits, as Linux shows them.
+fn sockets() -> String {
+    let all = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let waiting = all
+        .lines()
+        .filter(|line| !line.contains(" 00000000:00000000 "));
+    waiting.collect::<Vec<_>>().join("\n")
 }
 
 /// A task that publishes one after the other until it is stopped.
