@@ -5,12 +5,15 @@ use std::mem::size_of;
 
 use tokio::time::Sleep;
 
-use crate::{catch_up::Reader, delivery::Delivery, feed::Feed, mailbox::Mailbox, registry};
+use crate::{
+    catch_up::Reader, delivery::Delivery, feed::Feed, line::Line, mailbox::Mailbox, registry,
+};
 
 #[test]
 fn an_idle_stream_is_small() {
     let parts = [
-        ("delivery, the feed in it", size_of::<Delivery>(), 352),
+        ("delivery", size_of::<Delivery>(), 56),
+        ("line, the feed in it", size_of::<Line>(), 320),
         ("feed", size_of::<Feed>(), 192),
         ("timer", size_of::<Sleep>(), 128),
         ("mailbox, the lease in it", size_of::<Mailbox>(), 208),

@@ -35,7 +35,10 @@ mod closing;
 mod connection;
 mod core;
 mod cores;
+mod courier;
 mod delivery;
+#[cfg(test)]
+mod delivery_tests;
 mod demo;
 mod error;
 mod events;
@@ -51,6 +54,7 @@ mod health;
 mod idle_tests;
 pub mod json;
 mod lease;
+mod line;
 mod mailbox;
 mod metrics;
 mod observe;

@@ -1,6 +1,6 @@
-//! What waits for one open stream. Bounded: a stream that falls behind is told so, and reads the
-//! store from its own cursor instead; nothing is dropped for its reader. An idle one holds no
-//! allocation, and one entry at a time needs none.
+//! What waits for one open stream, and where its line is. Bounded: a stream that falls behind is told
+//! so, and reads the store from its own cursor instead; nothing is dropped for its reader. An idle one
+//! holds no allocation, and one entry at a time needs none.
 
 use std::{
     collections::VecDeque,
@@ -11,7 +11,7 @@ use std::{
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
-use crate::{closing::Closing, lease::Lease, sse::Event};
+use crate::{closing::Closing, courier::Loan, lease::Lease, line::Line, sse::Event};
 
 /// Bytes that may wait; a single entry may be larger.
 const BYTES_MAX: usize = 64 << 10;
@@ -34,9 +34,32 @@ struct State {
     /// Its stream reads the store.
     reads: bool,
     end: Option<End>,
+    line: Place,
+}
+
+/// Where a stream's line is.
+#[derive(Default)]
+enum Place {
+    /// Its task has it.
+    #[default]
+    Held,
+    /// Here: its task has nothing to do, and nothing waits.
+    Left(Box<Line>),
+    /// Who brought an entry is writing it.
+    Lent {
+        /// The task wants it back.
+        is_wanted: bool,
+    },
+    /// The stream has ended.
+    Gone,
 }
 
 impl State {
+    /// Whether the stream's task has something to do.
+    fn has_news(&self) -> bool {
+        self.first.is_some() || self.behind || self.end.is_some()
+    }
+
     fn clear(&mut self) {
         self.first = None;
         self.rest = VecDeque::new();
@@ -54,6 +77,16 @@ pub(crate) enum Mail {
     End(End),
 }
 
+/// What becomes of an entry that is handed in.
+pub(crate) enum Handed {
+    /// It waits, or the stream is behind anyway.
+    In,
+    /// With this one the stream has fallen behind.
+    Over,
+    /// It is to be written to the line at once.
+    Back(Loan),
+}
+
 /// The service ends the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -61,6 +94,19 @@ pub(crate) enum End {
     Closing(Closing),
     /// At once: its reader had time enough.
     Cut,
+}
+
+impl Place {
+    /// The line, on loan from now on, if it is here.
+    fn lend(&mut self) -> Option<Box<Line>> {
+        match std::mem::replace(self, Self::Lent { is_wanted: false }) {
+            Self::Left(line) => Some(line),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
 }
 
 impl Mailbox {
@@ -76,30 +122,94 @@ impl Mailbox {
         }
     }
 
-    /// Hands in an entry. `true`: with this one the stream has fallen behind.
-    pub fn push(&self, event: &Arc<Event>, capacity: usize) -> bool {
+    /// Hands in an entry.
+    pub fn push(&self, event: &Arc<Event>, capacity: usize) -> Handed {
         let mut state = self.state.lock();
         if state.behind {
-            return false;
+            return Handed::In;
         }
         if state.first.is_none() {
+            if state.end.is_none()
+                && let Some(line) = state.line.lend()
+            {
+                return Handed::Back(Loan::new(line));
+            }
             state.bytes = event.len();
             state.first = Some(event.clone());
+            // Who has it on loan says so when they are done.
+            let is_held = matches!(state.line, Place::Held);
             drop(state);
-            self.waker.wake();
-            return false;
+            if is_held {
+                self.waker.wake();
+            }
+            return Handed::In;
         }
         // Its reader has been woken for the first one.
         let bytes = state.bytes + event.len();
-        let is_full = state.rest.len() + 1 >= capacity || bytes > BYTES_MAX;
-        if is_full {
+        if state.rest.len() + 1 >= capacity || bytes > BYTES_MAX {
             state.clear();
             state.behind = true;
-        } else {
-            state.bytes = bytes;
-            state.rest.push_back(event.clone());
+            return Handed::Over;
         }
-        is_full
+        state.bytes = bytes;
+        state.rest.push_back(event.clone());
+        Handed::In
+    }
+
+    /// Leaves the line here, for who brings an entry; its task is to be woken for anything else. Given
+    /// back where something has come meanwhile, for which the task was woken.
+    pub fn leave(&self, line: Box<Line>) -> Option<Box<Line>> {
+        let mut state = self.state.lock();
+        if state.has_news() {
+            return Some(line);
+        }
+        state.line = Place::Left(line);
+        None
+    }
+
+    /// Takes the line back; where it is on loan, the task is woken when it is not.
+    pub fn poll_line(&self, context: &Context<'_>) -> Poll<Box<Line>> {
+        self.waker.register(context.waker());
+        let mut state = self.state.lock();
+        match std::mem::take(&mut state.line) {
+            Place::Left(line) => Poll::Ready(line),
+            Place::Lent { .. } => {
+                state.line = Place::Lent { is_wanted: true };
+                Poll::Pending
+            }
+            other => {
+                state.line = other;
+                Poll::Pending
+            }
+        }
+    }
+
+    /// The end of a loan.
+    pub fn give_back(&self, line: Box<Line>) {
+        let mut state = self.state.lock();
+        let Place::Lent { is_wanted } = state.line else {
+            // Its task has gone. Outside of the lock: a stream that ends is logged.
+            drop(state);
+            drop(line);
+            return;
+        };
+        let wake = is_wanted || !line.is_idle() || state.has_news();
+        state.line = Place::Left(line);
+        drop(state);
+        if wake {
+            self.waker.wake();
+        }
+    }
+
+    #[cfg(test)]
+    pub fn is_left(&self) -> bool {
+        matches!(self.state.lock().line, Place::Left(_))
+    }
+
+    /// The stream's task ends.
+    pub fn close(&self) {
+        let line = std::mem::replace(&mut self.state.lock().line, Place::Gone);
+        drop(line);
     }
 
     /// Entries have passed the stream by.
@@ -119,7 +229,8 @@ impl Mailbox {
     /// Whether its stream reads the store, or is going to; and whether nothing waits for it.
     pub fn look(&self) -> (bool, bool) {
         let state = self.state.lock();
-        (state.behind || state.reads, state.first.is_none())
+        let is_empty = state.first.is_none() && !matches!(state.line, Place::Lent { .. });
+        (state.behind || state.reads, is_empty)
     }
 
     /// From now on entries wait here again: for a stream about to catch up. The registry calls it,
@@ -202,18 +313,23 @@ mod tests {
         }
     }
 
+    /// Whether the stream has fallen behind with it.
+    fn push(mailbox: &Mailbox, event: &Arc<Event>, capacity: usize) -> bool {
+        matches!(mailbox.push(event, capacity), Handed::Over)
+    }
+
     #[test]
     fn a_full_one_says_behind_until_it_is_resumed() {
         let mailbox = mailbox();
-        assert!(!mailbox.push(&event(1), 2));
-        assert!(!mailbox.push(&event(2), 2));
-        assert!(mailbox.push(&event(3), 2));
-        assert!(!mailbox.push(&event(4), 2), "only the first one says so");
+        assert!(!push(&mailbox, &event(1), 2));
+        assert!(!push(&mailbox, &event(2), 2));
+        assert!(push(&mailbox, &event(3), 2));
+        assert!(!push(&mailbox, &event(4), 2), "only the first one says so");
         assert!(matches!(mailbox.take(), Some((Mail::Behind, _))));
         assert!(matches!(mailbox.take(), Some((Mail::Behind, _))));
         mailbox.resume();
         assert_eq!(next(&mailbox), None);
-        mailbox.push(&event(5), 2);
+        push(&mailbox, &event(5), 2);
         assert_eq!(next(&mailbox), Some((5, false)));
     }
 
@@ -231,18 +347,18 @@ mod tests {
         };
         let large = Arc::new(Event::from_relay(&entry).unwrap());
         let mailbox = mailbox();
-        assert!(!mailbox.push(&large, 64));
+        assert!(!push(&mailbox, &large, 64));
         assert!(next(&mailbox).is_some());
-        assert!(!mailbox.push(&large, 64));
-        assert!(mailbox.push(&large, 64));
+        assert!(!push(&mailbox, &large, 64));
+        assert!(push(&mailbox, &large, 64));
     }
 
     #[test]
     fn order_is_kept() {
         let mailbox = mailbox();
-        (1..=3).for_each(|cursor| _ = mailbox.push(&event(cursor), 8));
+        (1..=3).for_each(|cursor| _ = push(&mailbox, &event(cursor), 8));
         assert_eq!(next(&mailbox), Some((1, true)));
-        mailbox.push(&event(4), 8);
+        push(&mailbox, &event(4), 8);
         assert_eq!(next(&mailbox), Some((2, true)));
         assert_eq!(next(&mailbox), Some((3, true)));
         assert_eq!(next(&mailbox), Some((4, false)));

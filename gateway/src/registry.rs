@@ -6,11 +6,9 @@
 mod listing;
 mod place;
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
+use indexmap::IndexMap;
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, oneshot},
@@ -19,9 +17,10 @@ use tokio::{
 
 use crate::{
     closing::Closing,
+    courier::Loan,
     error::ApiError,
     lease::{Lease, Token, Wanted},
-    mailbox::{End, Mailbox},
+    mailbox::{End, Handed, Mailbox},
     metrics::{Limit, Metrics},
     sse::Event,
 };
@@ -45,7 +44,9 @@ pub(crate) struct Limits {
 
 #[derive(Default)]
 struct Inner {
-    users: HashMap<Arc<str>, User>,
+    /// In the order in which they came: so what the kernel and the allocator have of their streams lies
+    /// as it is gone through for an entry for everyone.
+    users: IndexMap<Arc<str>, User>,
     streams: usize,
     changed: HashSet<Arc<str>>,
     /// The relay that stands.
@@ -162,13 +163,17 @@ impl Registry {
             .collect()
     }
 
-    /// An entry for its audience. To how many streams it went.
-    pub fn dispatch(&self, recipients: &[String], event: &Arc<Event>) -> u64 {
+    /// An entry for its audience: to how many streams it goes, and those that it is to be written to
+    /// at once.
+    pub fn dispatch(&self, recipients: &[String], event: &Arc<Event>) -> (u64, Vec<Loan>) {
         let mut handed = 0;
+        let mut loans = Vec::new();
         let push = |user: &User| {
             for mailbox in &user.mailboxes {
-                if mailbox.push(event, self.limits.mailbox) {
-                    self.metrics.fell_behind.inc();
+                match mailbox.push(event, self.limits.mailbox) {
+                    Handed::In => {}
+                    Handed::Over => _ = self.metrics.fell_behind.inc(),
+                    Handed::Back(loan) => loans.push(loan),
                 }
             }
             handed += user.mailboxes.len() as u64;
@@ -186,7 +191,7 @@ impl Registry {
         drop(inner);
         // Once an entry, not once a stream: they would contend for it.
         self.metrics.delivered.inc_by(handed);
-        handed
+        (handed, loans)
     }
 
     /// A new relay is there, to this core, which knows nobody yet.

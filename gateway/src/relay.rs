@@ -20,7 +20,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
-use crate::{Context, clock, lease::Wanted, sse::Event};
+use crate::{Context, clock, courier, lease::Wanted, sse::Event};
 
 /// Users in one join.
 const JOIN_MAX: usize = 5_000;
@@ -163,9 +163,9 @@ fn received(
                     .settings
                     .traces
                     .receive(&entry.traceparent, "deliver");
-                let streams = context
-                    .registry
-                    .dispatch(&entry.recipient_ids, &Arc::new(event));
+                let event = Arc::new(event);
+                let (streams, loans) = context.registry.dispatch(&entry.recipient_ids, &event);
+                courier::bring(&event, loans);
                 if span.is_recorded() {
                     span.set("mercurio.cursor", entry.cursor as i64);
                     span.set("mercurio.streams", streams as i64);

@@ -34,6 +34,19 @@ impl Socket {
         }
     }
 
+    /// As [`Socket::try_write`], of several pieces.
+    pub fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.try_write_vectored(slices),
+            Self::Other(_) => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// Whether it is a socket, taken as it is.
+    pub fn is_plain(&self) -> bool {
+        matches!(self, Self::Plain(_))
+    }
+
     pub fn poll_write(
         &mut self,
         task: &mut Context<'_>,

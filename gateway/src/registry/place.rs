@@ -66,7 +66,7 @@ impl Drop for Open {
         let is_last = user.mailboxes.is_empty();
         inner.streams -= 1;
         if is_last {
-            inner.users.remove(&self.user);
+            inner.users.swap_remove(&self.user);
             // A relay that comes is told of all who are there then.
             if inner.relay.is_some() {
                 inner.changed.insert(self.user.clone());
