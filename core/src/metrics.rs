@@ -47,6 +47,8 @@ pub struct Metrics {
     pub batch_size: Histogram,
     /// `writer_commit_seconds`
     pub sync_seconds: Histogram,
+    /// `writer_rests_seconds_total`
+    pub rests: Counter<f64, AtomicU64>,
     /// `store_bytes`
     pub store_bytes: Gauge,
     /// `store_segments`
@@ -99,6 +101,7 @@ impl Default for Metrics {
             publish_seconds: Histogram::new(exponential_buckets(0.000_5, 2.0, 16)),
             batch_size: Histogram::new(exponential_buckets(1.0, 2.0, 12)),
             sync_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 15)),
+            rests: Counter::default(),
             store_bytes: Gauge::default(),
             segments: Gauge::default(),
             log_connected: Gauge::default(),
@@ -179,6 +182,12 @@ impl Metrics {
             "Time to make a batch safe against a power cut",
             Unit::Seconds,
             self.sync_seconds.clone(),
+        );
+        r.register_with_unit(
+            "writer_rests",
+            "Time for which the writer was slowed down, since packing segments could not keep up",
+            Unit::Seconds,
+            self.rests.clone(),
         );
         r.register_with_unit(
             "store",

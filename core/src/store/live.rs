@@ -152,6 +152,7 @@ impl Active {
             meta,
             engine,
             self.index,
+            self.bytes,
         ))
     }
 }

@@ -16,6 +16,7 @@
 //! | `open`, `data_dir` | start: lock, format; the end of a segment |
 //! | `recover`, `live`, `trust` | the segments as they were left, and what the log has more |
 //! | `retention`, `pack`, `packing`, `bury` | what is past; sealed segments made compact |
+//! | `pace` | the writer's, where packing can't keep up |
 //! | `snapshot` | copies of it, and data directories made of them |
 //! | `revocations` | revoked tokens |
 //! | `deletions`, `clear` | what is deleted: hidden at once, and gone soon |
@@ -42,6 +43,7 @@ mod journal;
 mod keys;
 mod live;
 mod open;
+mod pace;
 mod pack;
 mod packing;
 mod read;
@@ -83,7 +85,7 @@ pub use revocations::{REVOCATIONS_MAX, Revoking};
 pub use snapshot::{Cut, Import, Incoming, Manifest, ManifestFile, Snapshot, restore};
 pub use verify::{Report, verify};
 
-use cache::RecordCache;
+use cache::SegmentCache;
 use codec::Tally;
 use deletions::{Deletions, Hidden};
 use engine::Engine;
@@ -98,7 +100,13 @@ pub struct StoreSettings {
     pub segment_rows: u64,
     /// Bytes of keys and values after which a segment is full. Default 256 MiB.
     pub segment_bytes: u64,
-    /// Bytes that index records of packed segments may take in memory. Default 64 MiB.
+    /// Rows of sealed segments that are not packed yet, beyond which the writer is slowed down. Default
+    /// 500,000.
+    pub unpacked_rows: u64,
+    /// Bytes of keys and values in them, likewise. Default 1 GiB.
+    pub unpacked_bytes: u64,
+    /// Bytes that what was lately asked of packed segments may take in memory: index records, and with a
+    /// quarter of it bodies that stand apart. Default 64 MiB.
     pub record_cache_bytes: u64,
     /// Bytes of page cache of the active segment's database. Default 64 MiB.
     pub active_cache_bytes: u64,
@@ -114,6 +122,8 @@ impl Default for StoreSettings {
         Self {
             segment_rows: 125_000,
             segment_bytes: 256 << 20,
+            unpacked_rows: 500_000,
+            unpacked_bytes: 1 << 30,
             record_cache_bytes: 64 << 20,
             active_cache_bytes: 64 << 20,
             disk_reserve_bytes: None,
@@ -131,7 +141,7 @@ struct Inner {
     disk: Disk,
     settings: StoreSettings,
     retention: Retention,
-    cache: RecordCache,
+    cache: SegmentCache,
     state: RwLock<State>,
     /// Locked by who commits, and never together with `state`.
     journal: Mutex<Journal>,

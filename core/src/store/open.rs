@@ -8,7 +8,7 @@ use crate::{entry::Sequence, log::LogId};
 
 use super::{
     Active, Inner, Retention, Store, StoreError, StoreSettings,
-    cache::RecordCache,
+    cache::SegmentCache,
     data_dir::{self, DirLock},
     disk::Disk,
     files,
@@ -143,7 +143,7 @@ impl Store {
         let applied = packed.last().map_or(0, |segment| segment.meta.last);
         let journal = Journal::open(dir, applied, durability)?;
         let state = open_segments(&segments, packed, &live, &journal, &settings)?;
-        let cache = RecordCache::new(settings.record_cache_bytes);
+        let cache = SegmentCache::new(settings.record_cache_bytes);
         let store = Self(Arc::new(Inner {
             dir: dir.to_owned(),
             disk: Disk::of(dir, settings.disk_reserve_bytes),

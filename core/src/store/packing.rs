@@ -13,7 +13,7 @@ use crate::entry::{Millis, Sequence};
 
 use super::{
     Retention, Store, StoreError,
-    cache::RecordCache,
+    cache::SegmentCache,
     codec::{self, Owners, Row, Topics},
     constant::ConstantWriter,
     deletions::{self, Deletions, Hidden},
@@ -136,7 +136,7 @@ impl Packing {
     fn copy_owner(
         &mut self,
         segments: &[Arc<Segment>],
-        cache: &RecordCache,
+        cache: &SegmentCache,
         owner: &str,
         past: Past<'_>,
     ) -> Result<bool, StoreError> {

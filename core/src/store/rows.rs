@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use crate::entry::{FeedChange, Notification, Sequence};
+use crate::entry::{FeedChange, Millis, Notification, Published, Sequence};
 
 use super::{
     Active, Databases, StoreError,
-    cache::RecordCache,
+    cache::SegmentCache,
     codec::{self, Row, RowKind},
     constant::Constant,
     engine::Engine,
     keys,
     reads::ReadSet,
-    segment::{Held, Rows, Segment},
+    segment::{Held, Rows, Segment, SegmentId},
 };
 
 /// A row and where it is from.
@@ -22,16 +22,22 @@ pub(super) type RowResult<'a> = Result<(Row, Source<'a>), StoreError>;
 #[derive(Clone, Copy)]
 pub(super) enum Source<'a> {
     Live(&'a Engine),
-    Packed(&'a Constant),
+    Packed(SegmentId, &'a Constant, &'a SegmentCache),
 }
 
 impl Source<'_> {
-    fn body(self, id: Sequence) -> Result<codec::Body, StoreError> {
-        let bytes = match self {
-            Self::Live(engine) => engine.get_long(&keys::body(id))?,
-            Self::Packed(constant) => constant.get(&keys::body(id))?,
+    /// What was published at this place and time, its body apart.
+    fn published(self, id: Sequence, at: Millis) -> Result<Arc<Published>, StoreError> {
+        let whole = |bytes: Option<Vec<u8>>| {
+            let bytes = bytes.ok_or(StoreError::Unreadable { what: "body" })?;
+            Ok(codec::body(&bytes)?.into_published(at))
         };
-        codec::body(&bytes.ok_or(StoreError::Unreadable { what: "body" })?)
+        match self {
+            Self::Live(engine) => Ok(Arc::new(whole(engine.get_long(&keys::body(id))?)?)),
+            Self::Packed(segment, constant, cache) => {
+                cache.published(segment, id, || whole(constant.get(&keys::body(id))?))
+            }
+        }
     }
 }
 
@@ -43,7 +49,7 @@ impl Databases {
     pub fn rows<'a>(
         &'a self,
         owner: &'a str,
-        cache: &'a RecordCache,
+        cache: &'a SegmentCache,
         after: Sequence,
         up_to: Sequence,
     ) -> impl Iterator<Item = RowResult<'a>> {
@@ -69,7 +75,7 @@ impl Databases {
     pub fn pick<'a>(
         &'a self,
         owner: &str,
-        cache: &RecordCache,
+        cache: &'a SegmentCache,
         wanted: &[Sequence],
     ) -> Result<Vec<(Row, Source<'a>)>, StoreError> {
         let mut picked = Vec::with_capacity(wanted.len());
@@ -100,13 +106,16 @@ impl Databases {
 pub(super) fn of_segment<'a>(
     segment: &'a Segment,
     owner: &str,
-    cache: &RecordCache,
+    cache: &'a SegmentCache,
     after: Sequence,
 ) -> impl Iterator<Item = RowResult<'a>> + use<'a> {
     match &segment.rows {
         Rows::Live(engine, _) => Found::Live(live_rows(engine, owner, after)),
         Rows::Packed(constant) => match segment.record(owner, cache) {
-            Ok(record) => Found::Packed(packed_rows(constant, record, after)),
+            Ok(record) => {
+                let source = Source::Packed(segment.id, constant, cache);
+                Found::Packed(packed_rows(constant, source, record, after))
+            }
             Err(error) => Found::Failed(Some(error)),
         },
     }
@@ -121,8 +130,8 @@ pub(super) fn change(
 ) -> Result<Option<FeedChange>, StoreError> {
     let (id, at) = (row.sequence, row.at);
     let published = match row.kind {
-        Some(RowKind::Whole(body)) => body.into_published(at),
-        Some(RowKind::Apart(_)) => source.body(id)?.into_published(at),
+        Some(RowKind::Whole(body)) => Arc::new(body.into_published(at)),
+        Some(RowKind::Apart(_)) => source.published(id, at)?,
         Some(RowKind::ReadState(state)) => {
             return Ok(Some(FeedChange::ReadState(Arc::new(state.into_change(at)))));
         }
@@ -134,7 +143,7 @@ pub(super) fn change(
     };
     Ok(Some(FeedChange::Notification(Notification {
         id,
-        published: Arc::new(published),
+        published,
         read_at: reads.and_then(|reads| reads.read_at(id)),
         broadcast,
     })))
@@ -153,6 +162,7 @@ fn live_rows<'a>(
 
 fn packed_rows<'a>(
     constant: &'a Constant,
+    source: Source<'a>,
     record: Option<Held<'_>>,
     after: Sequence,
 ) -> impl Iterator<Item = RowResult<'a>> + use<'a> {
@@ -170,8 +180,7 @@ fn packed_rows<'a>(
                 Err(error) => (Vec::new(), Some(Err(error))),
             };
             let rows = rows.into_iter().filter(move |row| row.sequence > after);
-            rows.map(move |row| Ok((row, Source::Packed(constant))))
-                .chain(error)
+            rows.map(move |row| Ok((row, source))).chain(error)
         })
 }
 
@@ -211,13 +220,14 @@ fn pick_packed<'a>(
     segment: &Segment,
     constant: &'a Constant,
     owner: &str,
-    cache: &RecordCache,
+    cache: &'a SegmentCache,
     wanted: &[Sequence],
     picked: &mut Vec<(Row, Source<'a>)>,
 ) -> Result<(), StoreError> {
     let Some(record) = segment.record(owner, cache)? else {
         return Ok(());
     };
+    let source = Source::Packed(segment.id, constant, cache);
     let mut wanted = wanted.iter().copied().peekable();
     while let Some(next) = wanted.peek().copied() {
         let block = record.blocks.partition_point(|block| block.last < next);
@@ -227,7 +237,7 @@ fn pick_packed<'a>(
         for row in codec::rows(&constant.extent(block.extent)?)? {
             while wanted.next_if(|next| *next < row.sequence).is_some() {}
             if wanted.next_if_eq(&row.sequence).is_some() {
-                picked.push((row, Source::Packed(constant)));
+                picked.push((row, source));
             }
         }
     }

@@ -28,7 +28,7 @@ use crate::entry::{Millis, Sequence};
 
 use super::{
     StoreError,
-    cache::RecordCache,
+    cache::SegmentCache,
     codec::{self, PublishedUnder},
     constant::Constant,
     deletions::{self, Standing},
@@ -183,6 +183,8 @@ pub(super) struct Segment {
     pub meta: Meta,
     pub rows: Rows,
     dir: PathBuf,
+    /// Bytes of keys and values that were written to it; 0: it is packed.
+    written: u64,
     doomed: AtomicBool,
     /// Of what was deleted up to this entry nothing is in it.
     cleared: AtomicU64,
@@ -196,6 +198,7 @@ impl Segment {
         meta: Meta,
         engine: Arc<Engine>,
         index: MemoryIndex,
+        written: u64,
     ) -> Self {
         let id = SegmentId {
             number,
@@ -206,6 +209,7 @@ impl Segment {
             meta,
             rows: Rows::Live(engine, index),
             dir,
+            written,
             doomed: AtomicBool::new(false),
             cleared: AtomicU64::new(0),
         }
@@ -221,6 +225,7 @@ impl Segment {
             meta,
             rows,
             dir,
+            written: 0,
             doomed: AtomicBool::new(false),
         })
     }
@@ -230,7 +235,11 @@ impl Segment {
     }
 
     /// The owner's index record, if the segment has one.
-    pub fn record(&self, owner: &str, cache: &RecordCache) -> Result<Option<Held<'_>>, StoreError> {
+    pub fn record(
+        &self,
+        owner: &str,
+        cache: &SegmentCache,
+    ) -> Result<Option<Held<'_>>, StoreError> {
         match &self.rows {
             Rows::Live(_, index) => Ok(index.records.get(owner).map(Held::Borrowed)),
             Rows::Packed(constant) => {
@@ -238,7 +247,7 @@ impl Segment {
                 if !constant.may_hold(&key) {
                     return Ok(None);
                 }
-                let record = cache.get_or_load(self.id, owner, || match constant.get(&key)? {
+                let record = cache.record(self.id, owner, || match constant.get(&key)? {
                     Some(bytes) => codec::decode_record(&bytes),
                     None => Ok(Record::default()),
                 })?;
@@ -361,6 +370,11 @@ impl Segment {
             Rows::Live(engine, _) => engine.size(),
             Rows::Packed(constant) => constant.size(),
         }
+    }
+
+    /// Bytes of keys and values that were written to it while it was the newest; 0 of a packed one.
+    pub fn written(&self) -> u64 {
+        self.written
     }
 
     /// Removes the directory once nobody reads the segment any more.

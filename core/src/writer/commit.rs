@@ -69,6 +69,11 @@ impl Commits {
         }
     }
 
+    /// How long to leave others the machine after so much work, where much waits to be packed.
+    pub fn rest_after(&self, worked: Duration) -> Duration {
+        self.store.rest_after(worked)
+    }
+
     pub fn cut(&self) -> Result<Cut, WriteError> {
         if let Some((_, refused)) = &self.failed {
             return Err(refused.clone());

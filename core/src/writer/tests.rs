@@ -63,6 +63,7 @@ struct Setup {
     status: LogStatus,
     events: mpsc::Sender<Event>,
     store: Store,
+    metrics: Arc<Metrics>,
     _dir: TempDir,
 }
 
@@ -104,7 +105,7 @@ fn setup_bounded(
         status: status.clone(),
         wait: Duration::from_secs(10),
     };
-    let started = Writer::start(store.clone(), hub, attached, &bounds, metrics);
+    let started = Writer::start(store.clone(), hub, attached, &bounds, metrics.clone());
     let (writer, handle) = started.unwrap();
     Setup {
         writer,
@@ -114,6 +115,7 @@ fn setup_bounded(
         status,
         events,
         store,
+        metrics,
         _dir: dir,
     }
 }
@@ -399,4 +401,35 @@ async fn of_its_own_log_a_core_is_unfit_only_while_it_cannot_be_read() {
     assert!(matches!(refused, WriteError::DiskFull { .. }), "{refused}");
     assert!(status.now().is_ready());
     handle.stop().await;
+}
+
+#[tokio::test]
+async fn where_packing_can_not_keep_up_the_writer_rests() {
+    let log = LogId::new(0);
+    let settings = StoreSettings {
+        segment_rows: 2,
+        unpacked_rows: 4,
+        ..StoreSettings::default()
+    };
+    let setup = setup_with(settings, log, move |ticket, entries| {
+        let arrived = arrived(&log, ticket, Some(ticket), entries);
+        vec![Event::Safe(ticket), arrived]
+    });
+    // One by one: each fills its half of a segment.
+    let publish = async |count| {
+        for _ in 0..count {
+            setup.writer.publish(draft(10)).await.unwrap();
+        }
+    };
+    publish(5).await;
+    assert_eq!(setup.metrics.rests.get(), 0.0);
+    publish(20).await;
+    let rested = setup.metrics.rests.get();
+    assert!(rested > 0.0, "nobody packs");
+    while setup.store.pack_one(1).unwrap() {}
+    // It may be about to rest for the last one.
+    publish(1).await;
+    let rested = setup.metrics.rests.get();
+    publish(3).await;
+    assert_eq!(setup.metrics.rests.get(), rested);
 }

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -110,13 +110,25 @@ impl WriterThread {
                 () = stop.cancelled(), if !stop.is_cancelled() => {}
                 () = past(landing), if landing.is_some() => return,
             }
+            let began = Instant::now();
             self.take_in(events.drain(..));
             self.go_on();
             self.waiting.extend(requests.drain(..));
             self.write();
+            self.rest(began.elapsed(), &stop).await;
             if has_ended && self.is_idle() && self.flights.is_empty() {
                 return;
             }
+        }
+    }
+
+    /// Where packing can't keep up, leaves it some of the time.
+    async fn rest(&self, worked: Duration, stop: &CancellationToken) {
+        let rest = self.commits.rest_after(worked);
+        if !rest.is_zero() {
+            self.metrics.rests.inc_by(rest.as_secs_f64());
+            // The end of the service waits for nothing.
+            let _ = timeout(rest, stop.cancelled()).await;
         }
     }
 
