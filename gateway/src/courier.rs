@@ -4,30 +4,42 @@
 
 use std::sync::Arc;
 
-use crate::{line::Line, sse::Event};
+use crate::{line::Line, mailbox::End, sse::Event};
 
 /// Streams that are written to in one go, before others have their turn.
 const ROUND: usize = 64;
 
-/// A line on loan from its mailbox. It goes back when this is dropped.
-pub(crate) struct Loan(Option<Box<Line>>);
+/// A line on loan from its mailbox, for one entry. It goes back when this is dropped; without the entry, its
+/// stream is cut, and who reads it resumes: no other entry may take its place.
+#[must_use]
+pub(crate) struct Loan {
+    line: Option<Box<Line>>,
+    is_delivered: bool,
+}
 
 impl Loan {
     pub fn new(line: Box<Line>) -> Self {
-        Self(Some(line))
+        Self {
+            line: Some(line),
+            is_delivered: false,
+        }
     }
 
-    fn deliver(&mut self, event: &Event) {
-        if let Some(line) = &mut self.0 {
+    fn deliver(mut self, event: &Event) {
+        if let Some(line) = &mut self.line {
             line.deliver(event, true);
+            self.is_delivered = true;
         }
     }
 }
 
 impl Drop for Loan {
     fn drop(&mut self) {
-        if let Some(line) = self.0.take() {
+        if let Some(line) = self.line.take() {
             let mailbox = line.feed.mailbox().clone();
+            if !self.is_delivered {
+                mailbox.end(End::Cut);
+            }
             mailbox.give_back(line);
         }
     }
@@ -44,7 +56,7 @@ pub(crate) fn bring(event: &Arc<Event>, mut loans: Vec<Loan>) {
 }
 
 fn write(event: &Event, loans: Vec<Loan>) {
-    for mut loan in loans {
+    for loan in loans {
         loan.deliver(event);
     }
 }

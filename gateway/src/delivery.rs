@@ -219,7 +219,14 @@ impl Future for Delivery {
         let this = &mut *self;
         let mut line = match this.line.take() {
             Some(line) => line,
-            None => ready!(this.mailbox.poll_line(task)),
+            None => match this.mailbox.poll_line(task) {
+                Poll::Ready(line) => line,
+                Poll::Pending => {
+                    // What woke it is looked at when the line is back.
+                    this.armed = false;
+                    return Poll::Pending;
+                }
+            },
         };
         if this.go_on(&mut line, task).is_ready() {
             return Poll::Ready(());

@@ -14,7 +14,7 @@ use mercurio_auth::{ClaimRules, ServiceTokens, Verifier};
 use mercurio_proto::v1 as pb;
 use prometheus_client::registry::Registry;
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::{JoinHandle, yield_now},
     time::timeout,
@@ -187,6 +187,54 @@ async fn what_the_socket_does_not_take_the_task_writes() {
     assert!(cursor > 1);
     stream.reads(1..=cursor, BYTES).await;
     stream.is_left().await;
+}
+
+/// The relay does not stop for one that is stuck: what it brings before the task has its turn.
+#[tokio::test]
+async fn a_stuck_one_falls_behind_however_fast_it_comes() {
+    let stream = Stream::open().await;
+    let mut lent = 0;
+    for cursor in 1.. {
+        let event = event(cursor, 20_000);
+        let loans = stream.hand_in(&event);
+        if stream.mailbox.look().0 {
+            break;
+        }
+        lent += loans.len();
+        courier::bring(&event, loans);
+        assert!(lent < 5_000, "it is never behind");
+    }
+    assert!(stream.hand_in(&event(u64::MAX, 10)).is_empty());
+}
+
+#[tokio::test]
+async fn a_loan_that_delivers_nothing_cuts_the_stream() {
+    let mut stream = Stream::open().await;
+    drop(stream.hand_in(&event(1, 10)));
+    let two = event(2, 10);
+    courier::bring(&two, stream.hand_in(&two));
+    assert_eq!(stream.ends().await, "", "not the second without the first");
+}
+
+/// Its leaving wakes the task while the line is lent.
+#[tokio::test]
+async fn a_client_that_leaves_while_the_line_is_lent_is_noticed() {
+    let mut stream = Stream::open().await;
+    let (one, polls) = (event(1, 10), stream.polls.load(Relaxed));
+    let lent = stream.hand_in(&one);
+    // Only that: what is written to it goes through.
+    stream.client.shutdown().await.unwrap();
+    while stream.polls.load(Relaxed) == polls {
+        yield_now().await;
+    }
+    let two = event(2, 10);
+    let registry = &stream.context.registry;
+    assert!(registry.dispatch(&["a".into()], &two).1.is_empty());
+    courier::bring(&one, lent);
+    // Sooner than the next heartbeat finds it.
+    let before_the_heartbeat = stream.context.settings.heartbeat * 2 / 3;
+    let ended = timeout(before_the_heartbeat, stream.task).await;
+    ended.expect("it ends").unwrap();
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@
 //! | `api`, `events` | the HTTP API: reading and marking; publishing |
 //! | `assets` | the browser's side: what pages load |
 //! | `stream`, `feed`, `catch_up`, `delivery`, `closing` | a browser's stream: opened; what is next; read from the store; written; why it ends |
+//! | `line`, `courier` | what is next on its connection; who writes there while it has nothing else to do |
 //! | `socket`, `sse` | what it is written to; its bytes |
 //! | `registry`, `mailbox`, `lease` | which streams are open, what waits for each, until when |
 //! | `relay` | the one upstream stream |

@@ -45,6 +45,8 @@ enum Place {
     Held,
     /// Here: its task has nothing to do, and nothing waits.
     Left(Box<Line>),
+    /// Here, and not for others: its task was woken for it.
+    Back(Box<Line>),
     /// Who brought an entry is writing it.
     Lent {
         /// The task wants it back.
@@ -172,7 +174,7 @@ impl Mailbox {
         self.waker.register(context.waker());
         let mut state = self.state.lock();
         match std::mem::take(&mut state.line) {
-            Place::Left(line) => Poll::Ready(line),
+            Place::Left(line) | Place::Back(line) => Poll::Ready(line),
             Place::Lent { .. } => {
                 state.line = Place::Lent { is_wanted: true };
                 Poll::Pending
@@ -184,7 +186,8 @@ impl Mailbox {
         }
     }
 
-    /// The end of a loan.
+    /// The end of a loan. Where the task has something to do, the line is for nobody else until it has done
+    /// it: what comes meanwhile waits here, bounded.
     pub fn give_back(&self, line: Box<Line>) {
         let mut state = self.state.lock();
         let Place::Lent { is_wanted } = state.line else {
@@ -194,7 +197,10 @@ impl Mailbox {
             return;
         };
         let wake = is_wanted || !line.is_idle() || state.has_news();
-        state.line = Place::Left(line);
+        state.line = match wake {
+            true => Place::Back(line),
+            false => Place::Left(line),
+        };
         drop(state);
         if wake {
             self.waker.wake();
@@ -229,7 +235,8 @@ impl Mailbox {
     /// Whether its stream reads the store, or is going to; and whether nothing waits for it.
     pub fn look(&self) -> (bool, bool) {
         let state = self.state.lock();
-        let is_empty = state.first.is_none() && !matches!(state.line, Place::Lent { .. });
+        let is_away = matches!(state.line, Place::Lent { .. } | Place::Back(_));
+        let is_empty = state.first.is_none() && !is_away;
         (state.behind || state.reads, is_empty)
     }
 

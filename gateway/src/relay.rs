@@ -15,6 +15,7 @@ use mercurio_proto::{
 };
 use tokio::{
     sync::mpsc,
+    task::coop::consume_budget,
     time::{Instant, interval, sleep_until, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -111,7 +112,11 @@ async fn pump(
     loop {
         tokio::select! {
             response = responses.message() => match response? {
-                Some(response) => received(context, requests, &mut asked, response),
+                Some(response) => {
+                    received(context, requests, &mut asked, response);
+                    // A core that sends on and on holds up nothing else on this thread.
+                    consume_budget().await;
+                }
                 None => return Err(Status::unavailable("the core ended the relay")),
             },
             interest = context.registry.interest(join, JOIN_MAX), if asked.len() < 8 => {
