@@ -17,8 +17,8 @@ use super::{
     segment::SegmentId,
 };
 
-/// Of the bytes, the part for bodies.
-const BODIES: u64 = 4;
+/// One part in so many of the bytes is for bodies.
+const BODIES_PART: u64 = 4;
 
 /// Bounded by the bytes of what it holds.
 pub(super) struct SegmentCache {
@@ -28,7 +28,7 @@ pub(super) struct SegmentCache {
 
 impl SegmentCache {
     pub fn new(capacity_bytes: u64) -> Self {
-        let for_bodies = capacity_bytes / BODIES;
+        let for_bodies = capacity_bytes / BODIES_PART;
         let for_records = capacity_bytes - for_bodies;
         Self {
             records: Cache::with_weighter(items(for_records), for_records, Bytes),
@@ -149,9 +149,9 @@ mod tests {
         for id in 100..2000 {
             ask(of(1, 1), id, &"x".repeat(1000));
         }
-        assert!(cache.bodies.weight() <= (1 << 20) / BODIES);
+        assert!(cache.bodies.weight() <= (1 << 20) / BODIES_PART);
         let huge = "x".repeat(2 << 20);
         assert_eq!(ask(of(1, 1), 8, &huge), huge, "and is not kept");
-        assert!(cache.bodies.weight() <= (1 << 20) / BODIES);
+        assert!(cache.bodies.weight() <= (1 << 20) / BODIES_PART);
     }
 }
