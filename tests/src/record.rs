@@ -279,6 +279,16 @@ impl Record {
         .await;
     }
 
+    /// Waits until a stream was opened so often.
+    pub async fn wait_for_openings(&self, count: usize, limit: Duration) {
+        let what = format!("the stream is opened for the {count}. time");
+        let is_opened = |entry: &&Entry| matches!(entry.change, Change::Opened { .. });
+        self.wait_until(&what, limit, |all| {
+            all.iter().filter(is_opened).count() >= count
+        })
+        .await;
+    }
+
     /// Waits until so many notifications were seen.
     pub async fn wait_for_count(&self, count: usize, limit: Duration) {
         let what = format!("the subscriber sees {count} notifications");

@@ -228,26 +228,28 @@ async fn readers_resume_whatever_is_restarted() {
             to(&["alice"], "t", &"\u{1f980}\n".repeat(99)),
         )
     });
-    let level = async |ledger: &Ledger| {
+    // Opened so often, and with all that is acknowledged: publishing may stand still for a while, so one
+    // does not show the other.
+    let level = async |openings: usize| {
         for record in &records {
+            record.wait_for_openings(openings, LATER).await;
             record.wait_for_cursor(ledger.last(), LATER).await;
         }
     };
-    level(&ledger).await;
+    level(1).await;
     apart.gateway.restart().await;
-    level(&ledger).await;
+    level(2).await;
     apart.gateway.restart_gracefully().await;
-    level(&ledger).await;
+    level(3).await;
     nginx.reload();
-    level(&ledger).await;
+    level(3).await;
     nginx.restart().await;
-    level(&ledger).await;
+    level(4).await;
     publisher.stop().await;
-    level(&ledger).await;
+    level(4).await;
     for (way, (record, reader)) in ways.iter().zip(records.iter().zip(readers)) {
         assert!(!reader.is_finished(), "{}", way.protocol);
         reader.abort();
-        assert!(record.openings() >= 4, "{}", way.protocol);
         record.check(way.protocol, &ledger.of("alice"));
     }
 }
