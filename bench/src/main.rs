@@ -28,7 +28,7 @@ use std::{
 
 use clap::Parser;
 
-use crate::{report::Report, target::Kind, workloads::Workload};
+use crate::{floor::Floor, report::Report, target::Kind, workloads::Workload};
 
 /// Measures Mercurio beside nchan and beside bare writes.
 #[derive(Parser)]
@@ -56,9 +56,15 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["floor", address] => floor::run(address, None),
-        ["floor", address, file] => floor::run(address, Some(file)),
-        ["bare-grpc", address] => bare_grpc::run(address),
+        ["floor", address] => Floor::new(None).run(address),
+        ["floor", address, file] => Floor::new(Some(file)).run(address),
+        ["floor", address, file, grpc] => {
+            let (floor, grpc) = (Floor::new(Some(file)), grpc.to_owned());
+            let published_to = floor.clone();
+            std::thread::spawn(move || bare_grpc::run(&grpc, Some(published_to)));
+            floor.run(address);
+        }
+        ["bare-grpc", address] => bare_grpc::run(address, None),
         _ => return measure(),
     }
     ExitCode::SUCCESS
@@ -76,7 +82,7 @@ fn measure() -> ExitCode {
         } else {
             eprintln!("nchan is not there and can't be installed: left out");
         }
-        kinds.extend([Kind::Floor, Kind::SafeFloor]);
+        kinds.extend([Kind::Floor, Kind::SafeFloor, Kind::GrpcFloor]);
     }
     let chosen = match arguments.workloads.is_empty() {
         true => Workload::ALL.to_vec(),

@@ -42,7 +42,7 @@ fn colour(kind: Kind) -> &'static str {
         Kind::Apart => "#009e73",
         Kind::Nchan => "#d55e00",
         Kind::Floor | Kind::BareGrpc => "#777777",
-        Kind::SafeFloor => "#333333",
+        Kind::SafeFloor | Kind::GrpcFloor => "#333333",
     }
 }
 

@@ -70,7 +70,7 @@ impl Grpc {
 
 impl Publisher {
     pub async fn connect(target: &Target) -> Self {
-        if target.kind.is_mercurio() {
+        if target.kind.has_grpc() {
             return Self::Grpc(Grpc::connect(target).await);
         }
         let socket = TcpStream::connect(target.http).await.expect("it listens");

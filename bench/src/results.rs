@@ -103,12 +103,13 @@ pub fn markdown(section: &Section) -> String {
     text
 }
 
-const COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 14] = [
     "",
     "CPU µs a delivery",
     "÷ nchan",
     "÷ floor",
     "÷ floor with a sync",
+    "÷ that with gRPC",
     "CPU µs an event",
     "p50 ms",
     "p99 ms",
@@ -132,7 +133,7 @@ fn put_table(text: &mut String, workload: Workload, table: &Table) {
     );
     let of = |kind: Kind| table.lines.iter().find(|line| line.kind == kind);
     let (nchan, floor) = (of(Kind::Nchan), of(Kind::Floor));
-    let safe_floor = of(Kind::SafeFloor);
+    let (safe_floor, grpc_floor) = (of(Kind::SafeFloor), of(Kind::GrpcFloor));
     for line in &table.lines {
         let cells = [
             line.kind.name().to_owned(),
@@ -143,6 +144,8 @@ fn put_table(text: &mut String, workload: Workload, table: &Table) {
                 .over(floor.map(|line| line.cpu_per_delivery)),
             line.cpu_per_delivery
                 .over(safe_floor.map(|line| line.cpu_per_delivery)),
+            line.cpu_per_delivery
+                .over(grpc_floor.map(|line| line.cpu_per_delivery)),
             line.cpu_per_event.show(),
             line.p50.show(),
             line.p99.show(),

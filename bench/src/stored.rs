@@ -24,7 +24,7 @@ pub fn run(quick: bool, report: &mut Report) {
     let count = if quick { 200 } else { 2_000 };
     let sizes: &[(u64, u64)] = match quick {
         true => &[(2_000, 100)],
-        false => &[(10_000, 1_000), (1_000_000, 100_000), (5_000_000, 100_000)],
+        false => &[(10_000, 200), (1_000_000, 100_000), (5_000_000, 100_000)],
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -50,7 +50,7 @@ pub fn run(quick: bool, report: &mut Report) {
         until_it_rests(&target);
         // Once, so that each size has read as much before.
         runtime.block_on(pages(&target, *users, count, 10));
-        // As many entries with each size: the page's cost is to be seen, not its length.
+        // Each user of the least and of the most has 50: the page's cost is to be seen, not its length.
         let cpu = target.cpu();
         let (ten, _) = runtime.block_on(pages(&target, *users, count, 10));
         let cpu = target.cpu_of_all_since(&cpu);

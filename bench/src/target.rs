@@ -25,6 +25,8 @@ pub enum Kind {
     Floor,
     /// The floor, each event made safe before it is delivered.
     SafeFloor,
+    /// The same, published to over the contract's gRPC.
+    GrpcFloor,
     /// A gRPC server with nothing behind it; it has no streams.
     BareGrpc,
 }
@@ -37,12 +39,18 @@ impl Kind {
             Self::Nchan => "nchan",
             Self::Floor => "floor (bare writes)",
             Self::SafeFloor => "floor + a synced write",
+            Self::GrpcFloor => "floor + a synced write + gRPC",
             Self::BareGrpc => "bare gRPC",
         }
     }
 
     pub fn is_mercurio(self) -> bool {
         matches!(self, Self::Serve | Self::Apart)
+    }
+
+    /// Whether the contract's gRPC is spoken to it.
+    pub fn has_grpc(self) -> bool {
+        self.is_mercurio() || matches!(self, Self::GrpcFloor | Self::BareGrpc)
     }
 }
 
@@ -119,15 +127,19 @@ impl Target {
                 servers.push(Server::start("gateway", &mut gateway, "relay is open").0);
             }
             Kind::Nchan => servers.push(nchan(home.path(), http)),
-            Kind::Floor => servers.push(of_this_program("floor", http, None)),
-            Kind::SafeFloor => servers.push(of_this_program("floor", http, Some(data))),
-            Kind::BareGrpc => servers.push(of_this_program("bare-grpc", grpc, None)),
+            Kind::Floor => servers.push(of_this_program("floor", http, None, None)),
+            Kind::SafeFloor => servers.push(of_this_program("floor", http, Some(data), None)),
+            Kind::GrpcFloor => {
+                servers.push(of_this_program("floor", http, Some(data), Some(grpc)));
+                wait_for_port(grpc);
+            }
+            Kind::BareGrpc => servers.push(of_this_program("bare-grpc", grpc, None, None)),
         }
         Self {
             kind,
             servers,
             http,
-            grpc: (kind.is_mercurio() || kind == Kind::BareGrpc).then_some(grpc),
+            grpc: kind.has_grpc().then_some(grpc),
             issuer,
             home,
         }
@@ -224,9 +236,15 @@ const KEY: &str = "key";
 const READY: &str = "readiness changed";
 
 /// This program, also where it was built anew meanwhile.
-fn of_this_program(what: &'static str, address: SocketAddr, file: Option<&Path>) -> Server {
+fn of_this_program(
+    what: &'static str,
+    address: SocketAddr,
+    file: Option<&Path>,
+    grpc: Option<SocketAddr>,
+) -> Server {
     let mut command = Command::new("/proc/self/exe");
     command.arg(what).arg(address.to_string()).args(file);
+    command.args(grpc.map(|grpc| grpc.to_string()));
     let (server, _) = Server::start(what, &mut command, "");
     wait_for_port(address);
     server

@@ -76,7 +76,8 @@ impl Workload {
         let rounds = if quick { 1 } else { rounds };
         // Where an event has thousands of readers, the disk's part of it can't be seen.
         let sees_the_disk = matches!(self, Self::Broadcast1k | Self::Unicast | Self::Mixed);
-        let fits = |kind: &Kind| *kind != Kind::SafeFloor || sees_the_disk;
+        let fits =
+            |kind: &Kind| sees_the_disk || !matches!(kind, Kind::SafeFloor | Kind::GrpcFloor);
         let kinds: &Vec<Kind> = &kinds.iter().copied().filter(fits).collect();
         let load = match self {
             Self::Broadcast1k => broadcast(1_000, 20.0, 200),
