@@ -88,7 +88,7 @@ impl Store {
                     break;
                 };
                 for owner in owners {
-                    let Some(record) = segment.record(&owner, &self.0.cache)? else {
+                    let Some(record) = segment.record(&owner)? else {
                         continue;
                     };
                     let hidden = Hidden::new(&owner, &deletions, None);

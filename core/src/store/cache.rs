@@ -1,55 +1,70 @@
-//! Index records of packed segments, and bodies that stand apart in them, as they were last needed:
-//! who asks for the one asks again, and a body is that of many. A packed segment never changes, so
-//! nothing in here is ever out of date.
+//! What was lately asked of packed segments: what they know of an owner, and bodies that stand apart in
+//! them; who asks for the one asks again, and a body is that of many. A packed segment never changes,
+//! so nothing in here is ever out of date.
 
-use std::{
-    hash::{Hash, Hasher},
-    sync::Arc,
-};
+use std::sync::Arc;
 
-use quick_cache::{Equivalent, Weighter, sync::Cache};
+use quick_cache::{Weighter, sync::Cache};
 
 use crate::entry::{Published, Sequence};
 
 use super::{
     StoreError,
     index::{Block, Item, Record},
-    segment::SegmentId,
+    segment::{Segment, SegmentId},
 };
 
 /// One part in so many of the bytes is for bodies.
 const BODIES_PART: u64 = 4;
 
+/// What packed segments know of an owner: all of them in their order, and the record of each that has
+/// one.
+pub(super) type Known = Arc<[(SegmentId, Option<Arc<Record>>)]>;
+
 /// Bounded by the bytes of what it holds.
 pub(super) struct SegmentCache {
-    records: Cache<Key, Arc<Record>, Bytes>,
+    known: Cache<Box<str>, Known, Bytes>,
     bodies: Cache<(SegmentId, Sequence), Arc<Published>, Bytes>,
 }
 
 impl SegmentCache {
     pub fn new(capacity_bytes: u64) -> Self {
         let for_bodies = capacity_bytes / BODIES_PART;
-        let for_records = capacity_bytes - for_bodies;
+        let for_known = capacity_bytes - for_bodies;
         Self {
-            records: Cache::with_weighter(items(for_records), for_records, Bytes),
-            bodies: Cache::with_weighter(items(for_bodies), for_bodies, Bytes),
+            known: Cache::with_weighter(items(for_known, 2048), for_known, Bytes),
+            bodies: Cache::with_weighter(items(for_bodies, 512), for_bodies, Bytes),
         }
     }
 
-    /// An owner's record in a packed segment.
-    pub fn record(
-        &self,
-        segment: SegmentId,
-        owner: &str,
-        load: impl FnOnce() -> Result<Record, StoreError>,
-    ) -> Result<Arc<Record>, StoreError> {
-        if let Some(record) = self.records.get(&KeyRef(segment, owner)) {
-            return Ok(record);
+    /// What those of these segments that are packed know of an owner.
+    pub fn known(&self, segments: &[Arc<Segment>], owner: &str) -> Result<Known, StoreError> {
+        let packed = || segments.iter().filter(|segment| segment.is_packed());
+        if packed().next().is_none() {
+            return Ok(Known::default());
         }
-        let record = Arc::new(load()?);
-        self.records
-            .insert(Key(segment, owner.into()), record.clone());
-        Ok(record)
+        let before = self.known.get(owner);
+        if let Some(known) = &before
+            && packed()
+                .map(|segment| segment.id)
+                .eq(known.iter().map(|(id, _)| *id))
+        {
+            return Ok(known.clone());
+        }
+        // Segments are packed and merged meanwhile; what is known of the others is taken over.
+        let of = |segment: &Arc<Segment>| {
+            let mut before = before.iter().flat_map(|known| known.iter());
+            let record = match before.find(|(id, _)| *id == segment.id) {
+                Some((_, record)) => record.clone(),
+                None => segment
+                    .record(owner)?
+                    .map(|record| Arc::new(record.into_owned())),
+            };
+            Ok((segment.id, record))
+        };
+        let known: Known = packed().map(of).collect::<Result<_, StoreError>>()?;
+        self.known.insert(owner.into(), known.clone());
+        Ok(known)
     }
 
     /// What was published as this entry, with a body that stands apart in a packed segment.
@@ -68,24 +83,27 @@ impl SegmentCache {
     }
 }
 
-/// About how many there will be.
-fn items(bytes: u64) -> usize {
-    usize::try_from(bytes / 512).unwrap_or(usize::MAX).max(16)
+/// About how many of this size there will be.
+fn items(bytes: u64, size: u64) -> usize {
+    usize::try_from(bytes / size).unwrap_or(usize::MAX).max(16)
 }
 
 #[derive(Clone)]
 struct Bytes;
 
-impl Weighter<Key, Arc<Record>> for Bytes {
-    fn weight(&self, key: &Key, record: &Arc<Record>) -> u64 {
-        let runs = record
-            .reads
-            .as_ref()
-            .map_or(0, |reads| reads.runs().len() * 24);
-        let items = record.items.len() * (size_of::<Item>() + 8);
-        let blocks = record.blocks.len() * size_of::<Block>();
-        (200 + key.1.len() + items + blocks + runs) as u64
+impl Weighter<Box<str>, Known> for Bytes {
+    fn weight(&self, owner: &Box<str>, known: &Known) -> u64 {
+        let records = known.iter().filter_map(|(_, record)| record.as_deref());
+        let records: usize = records.map(weight).sum();
+        (100 + owner.len() + size_of_val::<[_]>(known) + records) as u64
     }
+}
+
+fn weight(record: &Record) -> usize {
+    let runs = record.reads.as_ref().map_or(0, |reads| reads.runs().len());
+    let items = record.items.len() * (size_of::<Item>() + 8);
+    let blocks = record.blocks.len() * size_of::<Block>();
+    100 + items + blocks + runs * 24
 }
 
 impl Weighter<(SegmentId, Sequence), Arc<Published>> for Bytes {
@@ -98,24 +116,6 @@ impl Weighter<(SegmentId, Sequence), Arc<Published>> for Bytes {
             ..
         } = &**published;
         (200 + source_id.len() + event_id.len() + topic.len() + data.len()) as u64
-    }
-}
-
-#[derive(Clone, PartialEq, Eq)]
-struct Key(SegmentId, Box<str>);
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        KeyRef(self.0, &self.1).hash(state);
-    }
-}
-
-#[derive(Hash)]
-struct KeyRef<'a>(SegmentId, &'a str);
-
-impl Equivalent<Key> for KeyRef<'_> {
-    fn equivalent(&self, key: &Key) -> bool {
-        self.0 == key.0 && *self.1 == *key.1
     }
 }
 

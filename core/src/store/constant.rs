@@ -4,7 +4,7 @@
 //! After D. J. Bernstein's constant database (cdb.cr.yp.to/cdb.txt), with 64-bit offsets, one
 //! table sorted by hash in place of many open ones, and a CRC-32 with each thing read, so that
 //! damage is an error and never a wrong or a missing answer. Little of it is in memory: every
-//! 64th hash, and a Bloom filter (fastbloom) of all. The rest is the kernel's page cache.
+//! 16th hash, and a Bloom filter (fastbloom) of all. The rest is the kernel's page cache.
 //!
 //! ```text
 //! extents…                 any bytes, found by who knows their place
@@ -32,7 +32,9 @@ const MAGIC: [u8; 12] = *b"mercurio-c1\n";
 const FOOTER: usize = 32;
 const ENTRY: usize = 24;
 /// Every so many entries' first hash is in memory; so many are read to find one.
-const STRIDE: usize = 64;
+const STRIDE: usize = 16;
+/// Strides of the table that are read at once when it is opened.
+const READ_AHEAD: usize = 64;
 
 /// Where some bytes stand in a file, and their CRC-32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -165,13 +167,15 @@ impl Constant {
         let mut filter = BloomFilter::with_false_pos(0.01).expected_items(entries.max(1));
         let mut sparse = Vec::with_capacity(entries.div_ceil(STRIDE));
         let mut crc = crc32fast::Hasher::new();
-        let mut part = vec![0; STRIDE * ENTRY];
-        for first in (0..entries).step_by(STRIDE) {
-            let part = &mut part[..STRIDE.min(entries - first) * ENTRY];
+        let at_once = READ_AHEAD * STRIDE;
+        let mut part = vec![0; at_once * ENTRY];
+        for first in (0..entries).step_by(at_once) {
+            let part = &mut part[..at_once.min(entries - first) * ENTRY];
             file.read_exact_at(part, table + (first * ENTRY) as u64)
                 .map_err(io)?;
             crc.update(part);
-            sparse.push(number(&part[..8]));
+            let strides = part.chunks(STRIDE * ENTRY);
+            sparse.extend(strides.map(|stride| number(&stride[..8])));
             part.chunks_exact(ENTRY).for_each(|entry| {
                 filter.insert_hash(number(&entry[..8]));
             });
@@ -190,11 +194,6 @@ impl Constant {
         })
     }
 
-    /// `false`: the key is not there. `true`: it may be; about 1 in 100 times wrongly.
-    pub fn may_hold(&self, key: &[u8]) -> bool {
-        self.filter.contains_hash(hash(key))
-    }
-
     /// The value of a key.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let hash = hash(key);
@@ -206,7 +205,7 @@ impl Constant {
             .sparse
             .partition_point(|first| *first < hash)
             .saturating_sub(1);
-        let mut part = vec![0; STRIDE * ENTRY];
+        let mut part = [0; STRIDE * ENTRY];
         for first in (stride * STRIDE..self.entries).step_by(STRIDE) {
             let part = &mut part[..STRIDE.min(self.entries - first) * ENTRY];
             self.read(part, self.table + (first * ENTRY) as u64)?;
@@ -257,26 +256,36 @@ impl Constant {
     }
 
     fn value(&self, key: &[u8], entry: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let (found, value) = self.pair(entry)?;
-        Ok((found == key).then_some(value))
+        let (mut bytes, end) = self.joined(entry)?;
+        if bytes[4..end] != *key {
+            return Ok(None);
+        }
+        bytes.drain(..end);
+        Ok(Some(bytes))
     }
 
     fn pair(&self, entry: &[u8]) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
+        let (mut key, end) = self.joined(entry)?;
+        let value = key.split_off(end);
+        key.drain(..4);
+        Ok((key, value))
+    }
+
+    /// The key's length in four bytes, the key, which ends here, and the value.
+    fn joined(&self, entry: &[u8]) -> Result<(Vec<u8>, usize), StoreError> {
         let extent = Extent {
             offset: number(&entry[8..16]),
             length: number(&entry[16..20]) as u32,
             crc: number(&entry[20..]) as u32,
         };
-        let mut bytes = self.extent(extent)?;
+        let bytes = self.extent(extent)?;
         let end = bytes
             .get(..4)
             .map_or(u64::MAX, |length| number(length).saturating_add(4));
         if end > bytes.len() as u64 {
             return Err(corrupt(&self.path, "a key is longer than its place"));
         }
-        let value = bytes.split_off(end as usize);
-        bytes.drain(..4);
-        Ok((bytes, value))
+        Ok((bytes, end as usize))
     }
 
     fn read(&self, bytes: &mut [u8], offset: u64) -> Result<(), StoreError> {

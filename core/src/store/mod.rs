@@ -85,13 +85,13 @@ pub use revocations::{REVOCATIONS_MAX, Revoking};
 pub use snapshot::{Cut, Import, Incoming, Manifest, ManifestFile, Snapshot, restore};
 pub use verify::{Report, verify};
 
-use cache::SegmentCache;
+use cache::{Known, SegmentCache};
 use codec::Tally;
 use deletions::{Deletions, Hidden};
 use engine::Engine;
 use index::{Record, View};
 use journal::Journal;
-use segment::{Held, MemoryIndex, Segment};
+use segment::{MemoryIndex, Rows, Segment};
 
 /// How the store uses its machine.
 #[derive(Clone, Debug)]
@@ -179,6 +179,9 @@ struct Active {
 struct Databases {
     sealed: Arc<Vec<Arc<Segment>>>,
     active: Option<Arc<Engine>>,
+    /// What packed segments know of the owner, and of what is everyone's.
+    own: Known,
+    everyone: Known,
 }
 
 impl Store {
@@ -239,11 +242,8 @@ impl Store {
     ) -> Result<(T, Databases), StoreError> {
         loop {
             let sealed = self.0.state.read().sealed.clone();
-            let own = self.records(&sealed, owner)?;
-            let everyone = match owner {
-                keys::EVERYONE => Vec::new(),
-                _ => self.records(&sealed, keys::EVERYONE)?,
-            };
+            let own = self.0.cache.known(&sealed, owner)?;
+            let everyone = self.0.cache.known(&sealed, keys::EVERYONE)?;
             let state = self.0.state.read();
             if state.recovering && staged.is_none() {
                 return Err(Active::failed());
@@ -258,33 +258,27 @@ impl Store {
                     .chain(staged.and_then(|staged| staged.record(owner)))
             };
             let mut view = View {
-                own: flat(&own),
-                everyone: flat(&everyone),
+                own: records(&sealed, &own, owner),
+                everyone: Vec::new(),
                 hidden: Hidden::new(owner, &state.deletions, staged.map(|it| it.deletions())),
             };
             view.own.extend(newest(owner));
             if owner != keys::EVERYONE {
+                view.everyone = records(&sealed, &everyone, keys::EVERYONE);
                 view.everyone.extend(newest(keys::EVERYONE));
             }
             let seen = look(&view, &state);
             let active = state.active.engine.clone();
             drop(view);
             drop(state);
-            drop((own, everyone));
-            return Ok((seen, Databases { sealed, active }));
+            let databases = Databases {
+                sealed,
+                active,
+                own,
+                everyone,
+            };
+            return Ok((seen, databases));
         }
-    }
-
-    fn records<'a>(
-        &self,
-        sealed: &'a [Arc<Segment>],
-        owner: &str,
-    ) -> Result<Vec<Held<'a>>, StoreError> {
-        let mut records = Vec::new();
-        for segment in sealed {
-            records.extend(segment.record(owner, &self.0.cache)?);
-        }
-        Ok(records)
     }
 }
 
@@ -298,6 +292,12 @@ impl Active {
     }
 }
 
-fn flat<'a>(held: &'a [Held<'_>]) -> Vec<&'a Record> {
-    held.iter().map(|record| &**record).collect()
+/// The owner's record in each of these segments that has one; `known` is what the packed ones know.
+fn records<'a>(sealed: &'a [Arc<Segment>], known: &'a Known, owner: &str) -> Vec<&'a Record> {
+    let mut known = known.iter();
+    let record = |segment: &'a Arc<Segment>| match &segment.rows {
+        Rows::Live(_, index) => index.records.get(owner),
+        Rows::Packed(_) => known.next()?.1.as_deref(),
+    };
+    sealed.iter().filter_map(record).collect()
 }

@@ -142,8 +142,10 @@ impl Packing {
     ) -> Result<bool, StoreError> {
         let through = past.hidden.through();
         let mut record = Record::default();
-        for segment in segments {
-            let Some(before) = segment.record(owner, cache)? else {
+        let before = segments.iter().map(|segment| segment.record(owner));
+        let before = before.collect::<Result<Vec<_>, _>>()?;
+        for (segment, before) in segments.iter().zip(&before) {
+            let Some(before) = before else {
                 continue;
             };
             if segment.meta.last > through {
@@ -173,9 +175,9 @@ impl Packing {
         }
         let mut block = Vec::new();
         let mut last = 0;
-        let rows = segments
-            .iter()
-            .flat_map(|segment| rows::of_segment(segment, owner, cache, 0));
+        let rows = segments.iter().zip(&before).flat_map(|(segment, before)| {
+            rows::of_segment(segment, owner, before.as_deref(), cache, 0)
+        });
         for row in rows {
             let (row, _) = row?;
             if !self.keep(&row, owner, past) {

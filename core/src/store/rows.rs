@@ -10,9 +10,10 @@ use super::{
     codec::{self, Row, RowKind},
     constant::Constant,
     engine::Engine,
+    index::Record,
     keys,
     reads::ReadSet,
-    segment::{Held, Rows, Segment, SegmentId},
+    segment::{Rows, Segment, SegmentId},
 };
 
 /// A row and where it is from.
@@ -57,7 +58,10 @@ impl Databases {
             .sealed
             .iter()
             .filter(move |segment| segment.meta.last > after);
-        let sealed = sealed.flat_map(move |segment| of_segment(segment, owner, cache, after));
+        let sealed = sealed.flat_map(move |segment| {
+            let record = self.record(segment, owner);
+            of_segment(segment, owner, record, cache, after)
+        });
         let active = match self.active.as_deref() {
             Some(engine) => Found::Live(live_rows(engine, owner, after)),
             None => Found::Packed(std::iter::once(Err(Active::failed()))),
@@ -90,7 +94,10 @@ impl Databases {
             match &segment.rows {
                 Rows::Live(engine, _) => pick_live(engine, owner, here, &mut picked)?,
                 Rows::Packed(constant) => {
-                    pick_packed(segment, constant, owner, cache, here, &mut picked)?;
+                    if let Some(record) = self.record(segment, owner) {
+                        let source = Source::Packed(segment.id, constant, cache);
+                        pick_packed(constant, source, record, here, &mut picked)?;
+                    }
                 }
             }
         }
@@ -100,24 +107,33 @@ impl Databases {
         }
         Ok(picked)
     }
+
+    /// What a packed segment knows of the owner.
+    fn record(&self, segment: &Segment, owner: &str) -> Option<&Record> {
+        let known = match owner {
+            keys::EVERYONE => &self.everyone,
+            _ => &self.own,
+        };
+        let (_, record) = known.iter().find(|(id, _)| *id == segment.id)?;
+        record.as_deref()
+    }
 }
 
-/// The owner's rows of one segment behind `after`, ascending.
+/// The owner's rows of one segment behind `after`, ascending. Of a packed one those that its record
+/// names.
 pub(super) fn of_segment<'a>(
     segment: &'a Segment,
     owner: &str,
+    record: Option<&Record>,
     cache: &'a SegmentCache,
     after: Sequence,
 ) -> impl Iterator<Item = RowResult<'a>> + use<'a> {
     match &segment.rows {
         Rows::Live(engine, _) => Found::Live(live_rows(engine, owner, after)),
-        Rows::Packed(constant) => match segment.record(owner, cache) {
-            Ok(record) => {
-                let source = Source::Packed(segment.id, constant, cache);
-                Found::Packed(packed_rows(constant, source, record, after))
-            }
-            Err(error) => Found::Failed(Some(error)),
-        },
+        Rows::Packed(constant) => {
+            let source = Source::Packed(segment.id, constant, cache);
+            Found::Packed(packed_rows(constant, source, record, after))
+        }
     }
 }
 
@@ -163,7 +179,7 @@ fn live_rows<'a>(
 fn packed_rows<'a>(
     constant: &'a Constant,
     source: Source<'a>,
-    record: Option<Held<'_>>,
+    record: Option<&Record>,
     after: Sequence,
 ) -> impl Iterator<Item = RowResult<'a>> + use<'a> {
     let blocks = record.map(|record| {
@@ -217,17 +233,12 @@ fn pick_live<'a>(
 }
 
 fn pick_packed<'a>(
-    segment: &Segment,
     constant: &'a Constant,
-    owner: &str,
-    cache: &'a SegmentCache,
+    source: Source<'a>,
+    record: &Record,
     wanted: &[Sequence],
     picked: &mut Vec<(Row, Source<'a>)>,
 ) -> Result<(), StoreError> {
-    let Some(record) = segment.record(owner, cache)? else {
-        return Ok(());
-    };
-    let source = Source::Packed(segment.id, constant, cache);
     let mut wanted = wanted.iter().copied().peekable();
     while let Some(next) = wanted.peek().copied() {
         let block = record.blocks.partition_point(|block| block.last < next);
@@ -244,11 +255,10 @@ fn pick_packed<'a>(
     Ok(())
 }
 
-/// Rows of a live segment, of a packed one, or the error that stands in their place.
+/// Rows of a live segment, or of a packed one.
 enum Found<L, P> {
     Live(L),
     Packed(P),
-    Failed(Option<StoreError>),
 }
 
 impl<T, L, P> Iterator for Found<L, P>
@@ -262,7 +272,6 @@ where
         match self {
             Self::Live(rows) => rows.next(),
             Self::Packed(rows) => rows.next(),
-            Self::Failed(error) => error.take().map(Err),
         }
     }
 }

@@ -10,6 +10,7 @@
 //! ```
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet, hash_map::DefaultHasher},
     fs,
     hash::{BuildHasher, BuildHasherDefault},
@@ -28,7 +29,6 @@ use crate::entry::{Millis, Sequence};
 
 use super::{
     StoreError,
-    cache::SegmentCache,
     codec::{self, PublishedUnder},
     constant::Constant,
     deletions::{self, Standing},
@@ -234,25 +234,14 @@ impl Segment {
         matches!(self.rows, Rows::Packed(_))
     }
 
-    /// The owner's index record, if the segment has one.
-    pub fn record(
-        &self,
-        owner: &str,
-        cache: &SegmentCache,
-    ) -> Result<Option<Held<'_>>, StoreError> {
+    /// The owner's index record, if the segment has one. That of a packed one is read from the disk.
+    pub fn record(&self, owner: &str) -> Result<Option<Cow<'_, Record>>, StoreError> {
         match &self.rows {
-            Rows::Live(_, index) => Ok(index.records.get(owner).map(Held::Borrowed)),
-            Rows::Packed(constant) => {
-                let key = keys::record(owner);
-                if !constant.may_hold(&key) {
-                    return Ok(None);
-                }
-                let record = cache.record(self.id, owner, || match constant.get(&key)? {
-                    Some(bytes) => codec::decode_record(&bytes),
-                    None => Ok(Record::default()),
-                })?;
-                Ok(Some(Held::Shared(record)))
-            }
+            Rows::Live(_, index) => Ok(index.records.get(owner).map(Cow::Borrowed)),
+            Rows::Packed(constant) => match constant.get(&keys::record(owner))? {
+                Some(bytes) => Ok(Some(Cow::Owned(codec::decode_record(&bytes)?))),
+                None => Ok(None),
+            },
         }
     }
 
@@ -392,23 +381,6 @@ impl Drop for Segment {
         // What stays behind is removed at the next start.
         if let Err(error) = remove_dir(&self.dir) {
             tracing::warn!(dir = %self.dir.display(), %error, "remove dropped segment");
-        }
-    }
-}
-
-/// A record, from a segment's own memory or from the cache.
-pub(super) enum Held<'a> {
-    Borrowed(&'a Record),
-    Shared(Arc<Record>),
-}
-
-impl std::ops::Deref for Held<'_> {
-    type Target = Record;
-
-    fn deref(&self) -> &Record {
-        match self {
-            Self::Borrowed(record) => record,
-            Self::Shared(record) => record,
         }
     }
 }
