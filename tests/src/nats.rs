@@ -1,7 +1,12 @@
 //! NATS servers: one, or a cluster of three, with JetStream, on free ports and in a directory of
 //! their own. Killed, stopped, cut off and started again as a test likes.
 
-use std::{net::SocketAddr, path::PathBuf, process::Command, time::Duration};
+use std::{
+    net::{SocketAddr, TcpStream},
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use async_nats::jetstream::{self, stream::Stream};
 use serde_json::Value;
@@ -13,7 +18,7 @@ use crate::{
     process::{Process, Signal},
     service::free_address,
     tools,
-    wait::eventually,
+    wait::{SOON, eventually},
 };
 
 /// Some servers that are one.
@@ -100,6 +105,14 @@ impl Nats {
         };
         for node in 0..count {
             nats.start_node(node);
+        }
+        // A new core does not wait long for its log.
+        let deadline = Instant::now() + SOON;
+        for node in &nats.nodes {
+            while TcpStream::connect(node.client).is_err() {
+                assert!(Instant::now() < deadline, "nats-server does not listen");
+                std::thread::sleep(Duration::from_millis(10));
+            }
         }
         Some(nats)
     }

@@ -53,9 +53,8 @@ async fn requests_of_one_address() {
     assert!(until_refused(service.http(), get).await >= 10);
     assert!(limited(&service, "address_requests").await >= 1);
     // What is said in heads is not believed; another address is, and a probe is always answered.
-    let made_up = get().header("X-Forwarded-For", "192.0.2.1");
-    let answer = made_up.send(service.http()).await;
-    assert_eq!(answer.status, 429);
+    let made_up = || get().header("X-Forwarded-For", "192.0.2.1");
+    assert!(until_refused(service.http(), made_up).await < 10);
     let said = "is not trusted";
     service.process.stderr.wait_for(said, SOON).await;
     let other = get().from(ELSEWHERE).send(service.http()).await;
@@ -82,13 +81,11 @@ async fn requests_through_a_proxy_count_for_whom_they_come_from() {
     let xff = "X-Forwarded-For";
     assert!(until_refused(service.http(), || of(xff, "192.0.2.1")).await >= 10);
     // However much is put in front of it; and IPv6 counts by /64.
-    let made_up = of(xff, "198.51.100.1, 192.0.2.1")
-        .send(service.http())
-        .await;
-    assert_eq!(made_up.status, 429);
+    let made_up = || of(xff, "198.51.100.1, 192.0.2.1");
+    assert!(until_refused(service.http(), made_up).await < 10);
     assert!(until_refused(service.http(), || of("Forwarded", "for=\"[2001:db8::1]\"")).await >= 10);
-    let neighbour = of("Forwarded", "for=\"[2001:db8::2:1]:443\"").send(service.http());
-    assert_eq!(neighbour.await.status, 429);
+    let neighbour = || of("Forwarded", "for=\"[2001:db8::2:1]:443\"");
+    assert!(until_refused(service.http(), neighbour).await < 10);
     for (head, client) in [(xff, "192.0.2.2"), (xff, "2001:db8:0:1::1")] {
         let other = of(head, client).send(service.http()).await;
         assert_eq!(other.status, 200, "{client}");
@@ -184,21 +181,31 @@ async fn publishers_each_have_a_bucket_at_both_doors() {
         assert_eq!(other.status, 200, "{}", other.text());
     }
     // Only who may act for anyone is believed whom they publish for.
-    let mut named = tonic::Request::new(to(&["alice"], "t", "x"));
-    let bearer = format!("Bearer {}", token("shop"))
-        .parse()
-        .expect("metadata");
-    named.metadata_mut().insert("authorization", bearer);
-    let other = MetadataValue::from_bytes(b"somebody-else");
-    named
-        .metadata_mut()
-        .insert_bin("mercurio-publisher-bin", other);
+    let named = || {
+        let mut named = tonic::Request::new(to(&["alice"], "t", "x"));
+        let bearer = format!("Bearer {}", token("shop"));
+        let bearer = bearer.parse().expect("metadata");
+        named.metadata_mut().insert("authorization", bearer);
+        let other = MetadataValue::from_bytes(b"somebody-else");
+        let metadata = named.metadata_mut();
+        metadata.insert_bin("mercurio-publisher-bin", other);
+        named
+    };
     let channel = mercurio_tests::grpc::channel(service.grpc());
     let mut client =
         mercurio_proto::v1::notification_service_client::NotificationServiceClient::new(channel);
-    let _ = publish().await;
+    while publish().await.is_ok() {}
+    // Some may have come back meanwhile; a bucket of its own would have ten.
+    let mut more = 0;
+    let refused = loop {
+        match client.publish(named()).await {
+            Ok(_) => more += 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert!(more < 10, "{more}");
     expect_reason(
-        client.publish(named).await,
+        Err::<(), _>(refused),
         Code::ResourceExhausted,
         "RATE_LIMITED",
     );
@@ -212,7 +219,7 @@ async fn publishers_each_have_a_bucket_at_both_doors() {
 async fn a_slow_sender_is_cut() {
     let ca = Authority::default();
     let web = ca.server("web");
-    let short = ["--read-timeout", "1s"];
+    let short = ["--read-timeout", "4s"];
     let plain = Setup::serve().args(short).start().await;
     let secure = Setup::serve()
         .args(web.args("tls-"))

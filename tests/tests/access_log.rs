@@ -131,7 +131,7 @@ async fn a_line_for_each_stream_at_its_end_and_why() {
     assert_eq!(found["entries"], 3);
     assert!(found["bytes"].as_u64().unwrap() > 300, "{found}");
     // Expired; opened by a service for a user.
-    let token = service.secret().expiring("helper", "notifications:any", 3);
+    let token = service.secret().expiring("helper", "notifications:any", 8);
     let request = Request::get(path.replace("me", "bob"))
         .bearer(&token)
         .header("X-Request-Id", "expired");
@@ -190,7 +190,7 @@ async fn a_line_for_each_call_and_for_its_streams() {
         (&found["code"], &found["entries"]),
         (&json!("CANCELLED"), &json!(2))
     );
-    let brief = core.api(&core.secret().expiring("alice", "", 2));
+    let brief = core.api(&core.secret().expiring("alice", "", 8));
     let mut stream = brief.subscribe(feed("alice", None)).await;
     while let Ok(Some(_)) = stream.try_next().await {}
     let found = line(

@@ -288,7 +288,7 @@ async fn publishing_needs_the_scope_or_the_name() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_expires_ends_its_stream() {
     let service = Setup::serve().start().await;
-    let token = service.secret().expiring("alice", "", 4);
+    let token = service.secret().expiring("alice", "", 8);
     let mut feed = service.api(&token).subscribe(feed("alice", None)).await;
     let mut sse = Stream::open(service.http(), Request::get(STREAM).bearer(&token)).await;
     feed.next().await;

@@ -119,7 +119,7 @@ async fn a_token_that_expired_ends_the_reconnecting() {
     let origin = format!("http://{}", service.http());
     let page = chromium.open("one", &format!("{origin}/healthz")).await;
     let mut said = page.said();
-    let token = service.secret().expiring("alice", "", 4);
+    let token = service.secret().expiring("alice", "", 8);
     let path = format!("{origin}/api/clients/me/notifications/stream?access_token={token}");
     page.event_source(&path).await;
     said.next_of("opened").await;

@@ -155,7 +155,7 @@ async fn in_chromium<'a>(
     let stream = escape(&format!("http://{}{STREAM}", apart.gateway.http()));
     let url =
         |token: &str| format!("{origin}/page.html?library={library}&url={stream}&token={token}");
-    let brief = apart.core.secret().expiring("alice", "", 6);
+    let brief = apart.core.secret().expiring("alice", "", 10);
     let page = chromium.open("one", &url(&brief)).await;
     let mut said = page.said();
     let last = gives_up(&mut said).await;
@@ -177,7 +177,7 @@ async fn in_a_process(name: &str, arguments: &[&str]) {
         command.args(arguments).args([&url, token]);
         Process::spawn(name, command.current_dir(&folder))
     };
-    let brief = start(&apart.core.secret().expiring("alice", "", 6));
+    let brief = start(&apart.core.secret().expiring("alice", "", 10));
     assert_eq!(gives_up(&mut Said::by(&brief)).await["status"], 401);
     let client = start(&apart.core.secret().user("alice"));
     follows(&mut Said::by(&client), &mut apart).await;
@@ -292,7 +292,7 @@ async fn curl() {
     assert_eq!(stream.end().await, Some(0));
     apart.gateway.restart().await;
 
-    let brief = apart.core.secret().expiring("alice", "", 4);
+    let brief = apart.core.secret().expiring("alice", "", 8);
     let mut stream = open(&brief, *seen.last().unwrap());
     stream.expect("opened").await;
     let closing = stream.expect("closing").await;

@@ -241,7 +241,9 @@ async fn rapid_resets(door: Arc<Door>) {
         .collect();
     let sent = bytes.len();
     let end = raw.flood(&bytes, sent, true).await;
-    assert_eq!(end, Flood::Cut, "requests that are taken back");
+    // A service that is not scheduled for a while takes nothing either; in the end it cuts.
+    assert_ne!(end, Flood::Taken, "requests that are taken back");
+    raw.ended("requests that are taken back").await;
 }
 
 /// CVE-2024-27316: a head without an end.
@@ -252,7 +254,8 @@ async fn continuations(door: Arc<Door>) {
         let _ = raw.send(&frame(HEADERS, END_STREAM, 1, &door.head)).await;
         let more = frame(CONTINUATION, 0, 1, payload);
         let end = raw.flood(&more, 64 * MIB, true).await;
-        assert_eq!(end, Flood::Cut, "a head without an end");
+        assert_ne!(end, Flood::Taken, "a head without an end");
+        raw.ended("a head without an end").await;
     }
 }
 
@@ -439,7 +442,7 @@ async fn the_gateways_door() {
     let web = ca.server("web");
     let setup = Setup::serve().args(web.args("tls-"));
     // What one address may ask for is another test's.
-    let unlimited = ["--requests-per-address", "0", "--read-timeout", "1s"];
+    let unlimited = ["--requests-per-address", "0", "--read-timeout", "4s"];
     let service = setup.args(unlimited).start().await;
     let token = service.secret().publisher("shop");
     let large = to(&["shop"], "t", &"x".repeat(60_000));

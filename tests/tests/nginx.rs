@@ -125,22 +125,28 @@ async fn heartbeats_keep_a_quiet_stream_open() {
     let line = help.lines().find(|line| line.contains("--heartbeat"));
     assert!(line.unwrap().contains("default: 15s"), "{line:?}");
 
-    let patience = "proxy_read_timeout 1s;";
+    let patience = "proxy_read_timeout 4s;";
     let brief = Setup::serve().args(["--heartbeat", "200ms"]).start().await;
     let Some(nginx) = Nginx::start(brief.http(), patience, "").await else {
         return;
     };
     let Some(ways) = Way::all(&nginx) else { return };
     let api = brief.service_api();
+    let mut streams = Vec::new();
     for way in ways {
         let mut stream = way.stream(&brief.secret().user("alice"), None);
         stream.expect("opened").await;
+        streams.push(stream);
+    }
+    for stream in &mut streams {
         // Three times nginx' patience.
-        for _ in 0..15 {
+        for _ in 0..60 {
             let item = stream.item().await;
             assert_eq!(item, Some(Item::Comment(" heartbeat".to_owned())));
         }
-        let id = api.publish(to(&["alice"], "t", "x")).await.id;
+    }
+    let id = api.publish(to(&["alice"], "t", "x")).await.id;
+    for stream in &mut streams {
         assert_eq!(stream.expect("message").await.cursor(), id);
     }
 

@@ -12,7 +12,7 @@ use serde_json::json;
 const STREAM: &str = "/api/clients/alice/notifications/stream";
 const RENEW: &str = "/api/clients/alice/notifications/stream/token";
 /// Seconds until a stream's first token expires.
-const SHORT: i64 = 4;
+const SHORT: i64 = 8;
 
 async fn open(service: &Service, token: &str) -> (Stream, String) {
     let mut stream = Stream::open(service.http(), Request::get(STREAM).bearer(token)).await;

@@ -29,9 +29,18 @@ async fn at(core: &Service, args: &[&str]) -> (i32, String, String) {
     (status.code().expect("ended by itself"), out, err)
 }
 
+/// The same, once each gateway has answered in its time, which is a second.
+async fn with_all(core: &Service, args: &[&str]) -> (i32, String, String) {
+    eventually("each gateway answers", SOON, async || {
+        let said = at(core, args).await;
+        (!said.2.contains("did not answer")).then_some(said)
+    })
+    .await
+}
+
 /// What it printed, one JSON a line.
 async fn json_of(core: &Service, args: &[&str]) -> Vec<Value> {
-    let (code, out, err) = at(core, args).await;
+    let (code, out, err) = with_all(core, args).await;
     assert_eq!((code, err.as_str()), (0, ""));
     let lines = out.lines().map(serde_json::from_str);
     lines.collect::<Result<_, _>>().expect("JSON")
@@ -75,7 +84,8 @@ async fn a_core_and_its_gateways_say_how_they_are() {
         let heard = gateways
             .iter()
             .any(|gateway| gateway["report"]["cursor"] == id);
-        (gateways.len() == 2 && heard).then_some(said)
+        let all = gateways.iter().all(|gateway| !gateway["report"].is_null());
+        (gateways.len() == 2 && heard && all).then_some(said)
     })
     .await;
     assert_eq!(said["core"], format!("http://{}", core.grpc()));
@@ -125,7 +135,11 @@ async fn a_core_and_its_gateways_say_how_they_are() {
     assert_eq!(of(&other)["report"]["streams"], 0);
 
     // The same to be read by people.
-    let (code, out, err) = at(&core, &["status"]).await;
+    let (code, out, err) = eventually("each gateway answers", SOON, async || {
+        let said = at(&core, &["status"]).await;
+        said.1.contains("  streams   3, ").then_some(said)
+    })
+    .await;
     assert_eq!((code, err.as_str()), (0, ""));
     let gateway_id = shown["report"]["gatewayID"].as_str().unwrap();
     for text in [
@@ -143,15 +157,14 @@ async fn a_core_and_its_gateways_say_how_they_are() {
 
     // A gateway that hangs holds nobody up, and one that is gone is not there.
     gateway.process.signal(Signal::STOP);
-    let said = status(&core).await;
-    let silent: Vec<_> = said["gateways"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|g| g["report"].is_null())
-        .collect();
-    assert_eq!(silent.len(), 1, "{said}");
-    assert_eq!(silent[0]["recipients"], 2);
+    let silent = eventually("it alone is silent", SOON, async || {
+        let said = status(&core).await;
+        let mut gateways = said["gateways"].as_array().unwrap().clone();
+        gateways.retain(|gateway| gateway["report"].is_null());
+        (gateways.len() == 1).then(|| gateways.remove(0))
+    })
+    .await;
+    assert_eq!(silent["recipients"], 2);
     let (code, out, err) = at(&core, &["streams", "--json"]).await;
     assert_eq!(code, 0, "{err}");
     assert!(err.contains("did not answer"), "{err}");
@@ -283,7 +296,7 @@ async fn who_is_connected_where() {
     let theirs = json_of(&core, &["streams", "--json", "--recipient", "user-1"]).await;
     assert_eq!(theirs.len(), 3, "{theirs:?}");
     assert!(theirs.iter().all(|stream| stream["clientID"] == "user-1"));
-    let (code, out, err) = self::at(&core, &["streams", "--limit", "4"]).await;
+    let (code, out, err) = with_all(&core, &["streams", "--limit", "4"]).await;
     assert_eq!(
         (code, out.lines().count()),
         (0, 5),
@@ -297,25 +310,27 @@ async fn who_is_connected_where() {
 
     // Pages of any size have each of them once.
     for size in [1, 2, 3, 5, 9, 1000] {
-        let mut seen = Vec::new();
-        let mut request = ListStreamsRequest {
-            page_size: size,
-            ..Default::default()
-        };
-        loop {
-            let found = page(&core, request.clone()).await.unwrap();
-            assert!(found.streams.len() <= size as usize);
-            seen.extend(
-                found
-                    .streams
-                    .into_iter()
-                    .map(|stream| (stream.gateway_id, stream.recipient_id, stream.stream_id)),
-            );
-            request.page_token = found.next_page_token;
-            if request.page_token.is_empty() {
-                break;
+        let seen = eventually("each gateway answers for each page", SOON, async || {
+            let mut seen = Vec::new();
+            let mut request = ListStreamsRequest {
+                page_size: size,
+                ..Default::default()
+            };
+            loop {
+                let found = page(&core, request.clone()).await.unwrap();
+                assert!(found.streams.len() <= size as usize);
+                let found_here = found.streams.into_iter();
+                seen.extend(
+                    found_here
+                        .map(|stream| (stream.gateway_id, stream.recipient_id, stream.stream_id)),
+                );
+                request.page_token = found.next_page_token;
+                if request.page_token.is_empty() {
+                    return (seen.len() >= 9).then_some(seen);
+                }
             }
-        }
+        })
+        .await;
         let distinct: BTreeSet<_> = seen.iter().collect();
         assert_eq!((seen.len(), distinct.len()), (9, 9), "{size}: {seen:?}");
     }

@@ -174,9 +174,9 @@ async fn expired_is_neither_delivered_listed_nor_counted() {
     let service = Setup::serve().start().await;
     let api = service.service_api();
     let kept = api.publish(to(&["alice"], "t", "kept")).await.id;
-    let short = with_ttl(Duration::from_secs(5), to(&["alice", "bob"], "t", "short"));
+    let short = with_ttl(Duration::from_secs(15), to(&["alice", "bob"], "t", "short"));
     let id = api.publish(short).await.id;
-    let everyones = with_ttl(Duration::from_secs(5), to_everyone("t", "short for all"));
+    let everyones = with_ttl(Duration::from_secs(15), to_everyone("t", "short for all"));
     api.publish(everyones).await;
     assert_eq!(api.unread("alice").await, 3);
     assert!(api.get("alice", id).await.unwrap().expires_at.is_some());

@@ -96,8 +96,9 @@ async fn the_api_over_http2_and_a_token_that_expires() {
         .publish(to(&["alice"], "t", "x"))
         .await
         .id;
-    let short = service.secret().expiring("alice", "", 3);
+    let short = service.secret().expiring("alice", "", 10);
     let mut stream = stream(&service, &ca, "--http2", &short).expect("curl");
+    stream.expect("opened").await;
     let alice = service.secret().user("alice");
     let ask = async |method: &str, path: &str, header: &str| {
         let mut command = Command::new(&curl);
@@ -118,7 +119,6 @@ async fn the_api_over_http2_and_a_token_that_expires() {
     let own = format!("{cookie}\r\nOrigin: https://{}", service.http());
     assert_eq!(ask("PUT", &read, &own).await["status"], "read");
 
-    stream.expect("opened").await;
     stream.expect("read-state").await;
     let closing = stream.expect("closing").await;
     assert_eq!(closing.json(), json!({ "reason": "token-expired" }));

@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use mercurio_proto::v1::PublishResponse;
-use mercurio_tests::{tools::heavy, verify::verify_idempotency};
+use mercurio_tests::{ledger::went_away, tools::heavy, verify::verify_idempotency};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -59,21 +59,20 @@ async fn a_core_ends_in_time_while_the_log_is_away() {
     // The grace period is 10 s.
     let status = core.process.wait(Duration::from_secs(13)).await;
     assert!(status.success(), "{status}");
-    let mut unknown = Vec::new();
+    let (mut unknown, mut queued) = (Vec::new(), 0);
     for (request, call) in calls {
         match call.await.unwrap() {
             Ok(answer) => ledger.add(request, &answer),
             Err(refused) => {
-                let why = (refused.code(), reason(&refused));
-                assert!(
-                    why.0 == Code::Unavailable && ["LOG_AWAY", FULL].contains(&&*why.1),
-                    "{refused:?}"
-                );
+                // Taken and not written, or too many; the last one may meet a core that takes no more
+                // connections.
+                assert!(went_away(&refused), "{refused:?}");
+                queued += usize::from(reason(&refused) == "LOG_AWAY");
                 unknown.push(request);
             }
         }
     }
-    assert!(unknown.len() > 200, "{}", unknown.len());
+    assert!(queued > 200, "{queued} of {}", unknown.len());
 
     engine.signal(0, Signal::CONT);
     core.restart().await;

@@ -27,47 +27,63 @@ async fn an_open_stream_is_shown_the_next_token() {
         .start()
         .await;
     let api = service.service_api();
-    for (context, sharing, auth) in [
-        ("a", "none", "header"),
-        ("b", "worker", "header"),
-        ("c", "leader", "query"),
-        ("d", "none", "cookie"),
-    ] {
-        let page = blank(&browser, context, &service).await;
-        page.run(RECORD, Value::Null).await;
-        let tokens = [
-            service.secret().expiring("alice", "", 6),
-            service.secret().expiring("alice", "", 12),
-            service.secret().user("alice"),
-        ];
-        if auth == "cookie" {
-            let code = "const give = async () => {
-                const token = value[Math.min(asked++, value.length - 1)]
-                document.cookie = `session=${token}; path=/; SameSite=Strict` }
-                await give()
-                await start({ auth: 'cookie', sharing: 'none', getToken: give })";
-            page.run(code, json!(tokens)).await;
-            until(&page, "inbox.state.connection === 'open'").await;
-        } else {
-            let options = json!({ "tokens": tokens, "sharing": sharing, "auth": auth });
-            start(&page, options).await;
-        }
-        renews_unnoticed(&page, &api).await;
-        assert_eq!(streams(&service).await, 1);
-        // A worker's requests a page can't see.
-        if sharing != "worker" {
-            let opened = value(&page, "opened").await;
-            assert_eq!(opened.as_array().map(Vec::len), Some(1), "{auth}: {opened}");
-            // The gateway itself says that this one is open still.
-            let id = opened[0].as_str().expect("a stream's id");
-            let path = format!("/api/clients/me/notifications/stream/token?stream={id}");
-            let renewed = Request::put(&path).bearer(&service.secret().user("alice"));
-            let renewed = renewed.send(service.http()).await.expect(200);
-            assert_eq!(renewed["streams"], 1);
-        }
+    // At the same time: the tokens live long enough for a machine that is busy.
+    let renewed =
+        |context, sharing, auth| renewed(&browser, &service, &api, context, sharing, auth);
+    let pages = tokio::join!(
+        renewed("a", "none", "header"),
+        renewed("b", "worker", "header"),
+        renewed("c", "leader", "query"),
+        renewed("d", "none", "cookie"),
+    );
+    assert_eq!(streams(&service).await, 4);
+    for page in [pages.0, pages.1, pages.2, pages.3] {
         page.close().await;
-        streams_become(&service, 0).await;
     }
+    streams_become(&service, 0).await;
+}
+
+/// A page of a user of its own, beyond the end of its stream's first two tokens.
+async fn renewed<'a>(
+    browser: &'a Browser,
+    service: &Service,
+    api: &Api,
+    context: &str,
+    sharing: &str,
+    auth: &str,
+) -> Page<'a> {
+    let page = blank(browser, context, service).await;
+    page.run(RECORD, Value::Null).await;
+    let tokens = [
+        service.secret().expiring(context, "", 15),
+        service.secret().expiring(context, "", 30),
+        service.secret().user(context),
+    ];
+    if auth == "cookie" {
+        let code = "const give = async () => {
+            const token = value[Math.min(asked++, value.length - 1)]
+            document.cookie = `session=${token}; path=/; SameSite=Strict` }
+            await give()
+            await start({ auth: 'cookie', sharing: 'none', getToken: give })";
+        page.run(code, json!(tokens)).await;
+        until(&page, "inbox.state.connection === 'open'").await;
+    } else {
+        let options = json!({ "tokens": tokens, "sharing": sharing, "auth": auth });
+        start(&page, options).await;
+    }
+    renews_unnoticed(&page, api, context).await;
+    // A worker's requests a page can't see.
+    if sharing != "worker" {
+        let opened = value(&page, "opened").await;
+        assert_eq!(opened.as_array().map(Vec::len), Some(1), "{auth}: {opened}");
+        // The gateway itself says that this one is open still.
+        let id = opened[0].as_str().expect("a stream's id");
+        let path = format!("/api/clients/me/notifications/stream/token?stream={id}");
+        let renewed = Request::put(&path).bearer(&service.secret().user(context));
+        let renewed = renewed.send(service.http()).await.expect(200);
+        assert_eq!(renewed["streams"], 1);
+    }
+    page
 }
 
 /// The gateway doesn't know the stream that is to be renewed, as another one would not: it is opened
@@ -90,12 +106,12 @@ async fn a_renewal_that_finds_no_stream_opens_one() {
         }";
     page.run(astray, Value::Null).await;
     let tokens = [
-        service.secret().expiring("alice", "", 6),
-        service.secret().expiring("alice", "", 12),
+        service.secret().expiring("alice", "", 15),
+        service.secret().expiring("alice", "", 30),
         service.secret().user("alice"),
     ];
     start(&page, json!({ "tokens": tokens, "sharing": "none" })).await;
-    renews_unnoticed(&page, &api).await;
+    renews_unnoticed(&page, &api, "alice").await;
     let refused = json!(["stream-not-found", "stream-not-found"]);
     until(&page, "opened.length === 3").await;
     assert_eq!(value(&page, "refused").await, refused);
@@ -104,13 +120,13 @@ async fn a_renewal_that_finds_no_stream_opens_one() {
 
 /// Publishes until the page has asked for its third token, by the end of the second one: everything
 /// arrives, and nothing else is to be seen.
-async fn renews_unnoticed(page: &Page<'_>, api: &Api) {
+async fn renews_unnoticed(page: &Page<'_>, api: &Api, user: &str) {
     let mut ids = Vec::new();
     while value(page, "asked").await.as_u64() < Some(3) {
-        ids.push(api.publish(to(&["alice"], "t", "x")).await.id);
+        ids.push(api.publish(to(&[user], "t", "x")).await.id);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    ids.push(api.publish(to(&["alice"], "t", "x")).await.id);
+    ids.push(api.publish(to(&[user], "t", "x")).await.id);
     until(page, &format!("ids()[0] === {}", ids[ids.len() - 1])).await;
     assert_eq!(value(page, "arrived()").await, json!(ids));
     assert_eq!(value(page, "told('connection')").await, json!(["open"]));
@@ -133,13 +149,13 @@ async fn a_stream_closed_for_its_token_goes_on_with_the_next() {
               return name === 'mercurio-expires' ? null : real.call(this, name) }";
         page.run(drop, Value::Null).await;
         let tokens = [
-            service.secret().expiring("alice", "", 3),
-            service.secret().expiring("alice", "", 6),
+            service.secret().expiring("alice", "", 8),
+            service.secret().expiring("alice", "", 16),
             service.secret().user("alice"),
         ];
         let options = json!({ "tokens": tokens, "auth": auth, "sharing": "none" });
         start(&page, options).await;
-        renews_unnoticed(&page, &api).await;
+        renews_unnoticed(&page, &api, "alice").await;
     }
 }
 
@@ -162,11 +178,16 @@ async fn a_token_that_is_refused_is_replaced() {
         assert_eq!(value(&page, "told('error')").await, json!([]));
     }
     // The tab that was asked first is gone: another one is asked.
-    let short = service.secret().expiring("bob", "", 5);
-    let first = connected(&browser, "two", &service, json!({ "tokens": [short] })).await;
+    let (first, second, third) = (
+        blank(&browser, "two", &service).await,
+        blank(&browser, "two", &service).await,
+        blank(&browser, "two", &service).await,
+    );
+    let short = service.secret().expiring("bob", "", 12);
     let next = json!({ "tokens": [short, service.secret().user("bob")] });
-    let second = connected(&browser, "two", &service, next.clone()).await;
-    let third = connected(&browser, "two", &service, next).await;
+    start(&first, json!({ "tokens": [short] })).await;
+    start(&second, next.clone()).await;
+    start(&third, next).await;
     assert_eq!(streams(&service).await, 4);
     third.close().await;
     first.close().await;

@@ -31,7 +31,7 @@ async fn by_cookie() {
     let id = api.publish(to(&["alice"], "t", "alice's")).await.id;
     let page = blank(&browser, "one", &service).await;
     let set = |token: String| json!(format!("session={token}; path=/; SameSite=Strict"));
-    let alice = service.secret().expiring("alice", "", 4);
+    let alice = service.secret().expiring("alice", "", 10);
     page.run("document.cookie = value", set(alice)).await;
     let code = "await start({ auth: 'cookie', getToken: async () => {
         asked += 1; document.cookie = value } })";
