@@ -4,25 +4,31 @@
 
 use std::sync::Arc;
 
-use quick_cache::{Weighter, sync::Cache};
+use parking_lot::RwLock;
+use quick_cache::{OptionsBuilder, Weighter, sync::Cache};
 
 use crate::entry::{Published, Sequence};
 
 use super::{
     StoreError,
     index::{Block, Item, Record},
+    keys,
     segment::{Segment, SegmentId},
 };
 
 /// One part in so many of the bytes is for bodies.
 const BODIES_PART: u64 = 4;
 
+/// Bytes of a shard of what is known: of an owner no more is kept, so it is many times what one has.
+const SHARD: u64 = 16 << 20;
+
 /// What packed segments know of an owner: all of them in their order, and the record of each that has
 /// one.
 pub(super) type Known = Arc<[(SegmentId, Option<Arc<Record>>)]>;
 
-/// Bounded by the bytes of what it holds.
+/// Bounded by the bytes of what it holds, but for what is everyone's: each reader needs that.
 pub(super) struct SegmentCache {
+    everyone: RwLock<Known>,
     known: Cache<Box<str>, Known, Bytes>,
     bodies: Cache<(SegmentId, Sequence), Arc<Published>, Bytes>,
 }
@@ -31,8 +37,16 @@ impl SegmentCache {
     pub fn new(capacity_bytes: u64) -> Self {
         let for_bodies = capacity_bytes / BODIES_PART;
         let for_known = capacity_bytes - for_bodies;
+        let shards = (for_known / SHARD).clamp(1, 16);
+        let options = OptionsBuilder::new()
+            .estimated_items_capacity(items(for_known, 2048))
+            .weight_capacity(for_known)
+            .shards(shards as usize)
+            .build()
+            .expect("both capacities are given, which is all that it can lack");
         Self {
-            known: Cache::with_weighter(items(for_known, 2048), for_known, Bytes),
+            everyone: RwLock::default(),
+            known: Cache::with_options(options, Bytes, Default::default(), Default::default()),
             bodies: Cache::with_weighter(items(for_bodies, 512), for_bodies, Bytes),
         }
     }
@@ -43,27 +57,30 @@ impl SegmentCache {
         if packed().next().is_none() {
             return Ok(Known::default());
         }
-        let before = self.known.get(owner);
-        if let Some(known) = &before
-            && packed()
-                .map(|segment| segment.id)
-                .eq(known.iter().map(|(id, _)| *id))
-        {
-            return Ok(known.clone());
+        let before = match owner {
+            keys::EVERYONE => self.everyone.read().clone(),
+            _ => self.known.get(owner).unwrap_or_default(),
+        };
+        let ids = before.iter().map(|(id, _)| *id);
+        if packed().map(|segment| segment.id).eq(ids) {
+            return Ok(before);
         }
-        // Segments are packed and merged meanwhile; what is known of the others is taken over.
+        // Segments are packed and merged meanwhile; what is known of the others is taken over. Both are
+        // in the order of their ids.
         let of = |segment: &Arc<Segment>| {
-            let mut before = before.iter().flat_map(|known| known.iter());
-            let record = match before.find(|(id, _)| *id == segment.id) {
-                Some((_, record)) => record.clone(),
-                None => segment
+            let record = match before.binary_search_by_key(&segment.id, |(id, _)| *id) {
+                Ok(at) => before[at].1.clone(),
+                Err(_) => segment
                     .record(owner)?
                     .map(|record| Arc::new(record.into_owned())),
             };
             Ok((segment.id, record))
         };
         let known: Known = packed().map(of).collect::<Result<_, StoreError>>()?;
-        self.known.insert(owner.into(), known.clone());
+        match owner {
+            keys::EVERYONE => *self.everyone.write() = known.clone(),
+            _ => self.known.insert(owner.into(), known.clone()),
+        }
         Ok(known)
     }
 

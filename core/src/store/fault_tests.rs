@@ -284,6 +284,60 @@ fn three_packed(dir: &Path) -> (Store, tempfile::TempDir) {
     (store, copied)
 }
 
+/// Too few files were open to look at it again, say.
+#[test]
+fn a_packed_segment_that_got_its_name_and_no_more_is_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    publish(&store, "a").unwrap();
+    store.roll().unwrap();
+    let named = dir.path().join("segments/00000001.1");
+    fs::create_dir(&named).unwrap();
+    fs::write(named.join("data"), "half").unwrap();
+    assert!(store.pack_one(AT).unwrap());
+    assert!(!store.pack_one(AT).unwrap());
+    assert!(is_duplicate(&publish(&store, "a").unwrap()));
+    drop(store);
+    let store = open(dir.path()).unwrap();
+    assert!(is_duplicate(&publish(&store, "a").unwrap()));
+}
+
+/// Every reader asks for it.
+#[test]
+fn what_is_everyones_is_known_however_much_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = StoreSettings {
+        record_cache_bytes: 1,
+        ..StoreSettings::default()
+    };
+    let store = Store::open(dir.path(), settings, Retention::default()).unwrap();
+    for event in ["a", "b"] {
+        publish(&store, event).unwrap();
+        store.roll().unwrap();
+        assert!(store.pack_one(AT).unwrap());
+    }
+    let known = || {
+        let sealed = store.0.state.read().sealed.clone();
+        store.0.cache.known(&sealed, super::keys::EVERYONE).unwrap()
+    };
+    let first = known();
+    assert!(Arc::ptr_eq(&first, &known()));
+    assert_eq!(first.len(), 2);
+    // What is new is read; the rest is taken over.
+    publish(&store, "c").unwrap();
+    store.roll().unwrap();
+    assert!(store.pack_one(AT).unwrap());
+    let then = known();
+    assert_eq!(then.len(), 3);
+    for (before, after) in first.iter().zip(&*then) {
+        assert_eq!(before.0, after.0);
+        assert!(Arc::ptr_eq(
+            before.1.as_ref().unwrap(),
+            after.1.as_ref().unwrap()
+        ));
+    }
+}
+
 #[test]
 fn segments_that_were_merged_and_not_yet_removed_are_no_damage() {
     let dir = tempfile::tempdir().unwrap();

@@ -11,7 +11,7 @@ use crate::entry::{Millis, Sequence};
 use super::{
     Store, StoreError,
     files::sync_dir,
-    segment::{Sample, Segment, SegmentId},
+    segment::{Sample, Segment, SegmentId, remove_dir},
 };
 
 /// Held by who rewrites segments, from looking for them on: one at a time.
@@ -160,6 +160,10 @@ impl Store {
             return Err(error);
         }
         let path = dir.join(id.name());
+        // It got its name once, and was not to be opened then: nobody has it, and it can't be renamed upon.
+        if path.exists() {
+            remove_dir(&path).map_err(StoreError::io("remove", &path))?;
+        }
         fs::rename(&part, &path).map_err(StoreError::io("rename", &path))?;
         sync_dir(&dir).map_err(StoreError::io("sync", &dir))?;
         Ok(Arc::new(Segment::packed(id, path)?))
