@@ -303,7 +303,7 @@ static ROWS: &[Setting] = &[
     Setting::new("cache-bytes", "BYTES", Kind::number(MIB, TIB), "Page cache of the segment that is written to")
         .of(STORE, CORES)
         .default("67108864"),
-    Setting::new("record-cache-bytes", "BYTES", Kind::number(MIB, TIB), "Cache for the index of the older segments, and a quarter of it for bodies that many share")
+    Setting::new("record-cache-bytes", "BYTES", Kind::number(MIB, TIB), "Cache for the index of the older segments, and a quarter of it for bodies that many share; what is everyone's comes on top")
         .of(STORE, CORES)
         .default("67108864"),
     Setting::new("snapshot-idle", "TIME", Kind::duration("100ms", "1d"), "How long a snapshot that a backup or another core began is kept when it is not read")

@@ -22,11 +22,18 @@ const BODIES_PART: u64 = 4;
 /// Bytes of a shard of what is known: of an owner no more is kept, so it is many times what one has.
 const SHARD: u64 = 16 << 20;
 
-/// What packed segments know of an owner: all of them in their order, and the record of each that has
-/// one.
+/// What packed segments know of an owner: all of them in the order of their ids, and the record of each
+/// that has one.
 pub(super) type Known = Arc<[(SegmentId, Option<Arc<Record>>)]>;
 
-/// Bounded by the bytes of what it holds, but for what is everyone's: each reader needs that.
+/// What is known of a segment; `None`: nothing, it is not among them.
+pub(super) fn find(known: &Known, segment: SegmentId) -> Option<&Option<Arc<Record>>> {
+    let at = known.binary_search_by_key(&segment, |(id, _)| *id).ok()?;
+    Some(&known[at].1)
+}
+
+/// Bounded by the bytes of what it holds, but for what is everyone's: each reader needs that, and it
+/// grows with the broadcasts that are kept.
 pub(super) struct SegmentCache {
     everyone: RwLock<Known>,
     known: Cache<Box<str>, Known, Bytes>,
@@ -65,12 +72,11 @@ impl SegmentCache {
         if packed().map(|segment| segment.id).eq(ids) {
             return Ok(before);
         }
-        // Segments are packed and merged meanwhile; what is known of the others is taken over. Both are
-        // in the order of their ids.
+        // Segments are packed and merged meanwhile; what is known of the others is taken over.
         let of = |segment: &Arc<Segment>| {
-            let record = match before.binary_search_by_key(&segment.id, |(id, _)| *id) {
-                Ok(at) => before[at].1.clone(),
-                Err(_) => segment
+            let record = match find(&before, segment.id) {
+                Some(record) => record.clone(),
+                None => segment
                     .record(owner)?
                     .map(|record| Arc::new(record.into_owned())),
             };
@@ -118,9 +124,20 @@ impl Weighter<Box<str>, Known> for Bytes {
 
 fn weight(record: &Record) -> usize {
     let runs = record.reads.as_ref().map_or(0, |reads| reads.runs().len());
-    let items = record.items.len() * (size_of::<Item>() + 8);
+    let items = record.items.len() * size_of::<Item>();
     let blocks = record.blocks.len() * size_of::<Block>();
-    100 + items + blocks + runs * 24
+    100 + items + topics(record) + blocks + runs * 24
+}
+
+/// Bytes of a record's topics: one that follows itself is shared.
+fn topics(record: &Record) -> usize {
+    let mut before = None;
+    let each = record.items.iter().map(|item| {
+        let is_shared = before.is_some_and(|before| Arc::ptr_eq(before, &item.topic));
+        before = Some(&item.topic);
+        if is_shared { 0 } else { item.topic.len() + 16 }
+    });
+    each.sum()
 }
 
 impl Weighter<(SegmentId, Sequence), Arc<Published>> for Bytes {
@@ -139,6 +156,27 @@ impl Weighter<(SegmentId, Sequence), Arc<Published>> for Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn topics_weigh_what_they_hold() {
+        let of = |topics: &[Arc<str>]| {
+            let item = |topic: &Arc<str>| Item {
+                sequence: 1,
+                at: 1,
+                expires_at: u64::MAX,
+                topic: topic.clone(),
+            };
+            weight(&Record {
+                items: topics.iter().map(item).collect(),
+                ..Record::default()
+            })
+        };
+        let long = || Arc::<str>::from("x".repeat(200));
+        let each: Vec<_> = (0..50).map(|_| long()).collect();
+        let one = vec![long(); 50];
+        assert_eq!(of(&each) - of(&one), 49 * 216);
+        assert!(of(&one) > 50 * size_of::<Item>() + 200);
+    }
 
     #[test]
     fn what_was_asked_for_is_not_read_again() {

@@ -90,7 +90,7 @@ fn has_deleted(segment: &Segment, deletions: &[Standing]) -> Result<bool, StoreE
                 ids.iter().any(|id| meta.base < *id && *id <= meta.last)
             }
             Deletion::Everything { of } => {
-                meta.base < standing.sequence && segment.record_once(of.as_str())?.is_some()
+                meta.base < standing.sequence && segment.record(of.as_str())?.is_some()
             }
         };
         if has {

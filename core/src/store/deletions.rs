@@ -308,8 +308,7 @@ impl Store {
                     break;
                 };
                 for owner in names {
-                    // Past the cache: each is looked at once.
-                    if segment.record_once(&owner)?.is_some_and(|it| has(&it)) {
+                    if segment.record(&owner)?.is_some_and(|it| has(&it)) {
                         owners.push(owner);
                     }
                 }

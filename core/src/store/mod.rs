@@ -106,7 +106,7 @@ pub struct StoreSettings {
     /// Bytes of keys and values in them, likewise. Default 1 GiB.
     pub unpacked_bytes: u64,
     /// Bytes that what was lately asked of packed segments may take in memory: index records, and with a
-    /// quarter of it bodies that stand apart. Default 64 MiB.
+    /// quarter of it bodies that stand apart; everyone's index records come on top. Default 64 MiB.
     pub record_cache_bytes: u64,
     /// Bytes of page cache of the active segment's database. Default 64 MiB.
     pub active_cache_bytes: u64,
@@ -294,10 +294,9 @@ impl Active {
 
 /// The owner's record in each of these segments that has one; `known` is what the packed ones know.
 fn records<'a>(sealed: &'a [Arc<Segment>], known: &'a Known, owner: &str) -> Vec<&'a Record> {
-    let mut known = known.iter();
     let record = |segment: &'a Arc<Segment>| match &segment.rows {
         Rows::Live(_, index) => index.records.get(owner),
-        Rows::Packed(_) => known.next()?.1.as_deref(),
+        Rows::Packed(_) => cache::find(known, segment.id)?.as_deref(),
     };
     sealed.iter().filter_map(record).collect()
 }

@@ -6,7 +6,7 @@ use crate::entry::{FeedChange, Millis, Notification, Published, Sequence};
 
 use super::{
     Active, Databases, StoreError,
-    cache::SegmentCache,
+    cache::{self, SegmentCache},
     codec::{self, Row, RowKind},
     constant::Constant,
     engine::Engine,
@@ -114,8 +114,7 @@ impl Databases {
             keys::EVERYONE => &self.everyone,
             _ => &self.own,
         };
-        let (_, record) = known.iter().find(|(id, _)| *id == segment.id)?;
-        record.as_deref()
+        cache::find(known, segment.id)?.as_deref()
     }
 }
 

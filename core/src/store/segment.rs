@@ -282,17 +282,6 @@ impl Segment {
         }
     }
 
-    /// [`Segment::record`] of one that is not asked for again soon.
-    pub fn record_once(&self, owner: &str) -> Result<Option<Record>, StoreError> {
-        match &self.rows {
-            Rows::Live(_, index) => Ok(index.records.get(owner).cloned()),
-            Rows::Packed(constant) => constant
-                .get(&keys::record(owner))?
-                .map(|bytes| codec::decode_record(&bytes))
-                .transpose(),
-        }
-    }
-
     /// A page of the owners, in order; `None`: there are no more.
     pub fn owners(&self, page: u32) -> Result<Option<Vec<Arc<str>>>, StoreError> {
         match &self.rows {
