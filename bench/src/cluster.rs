@@ -84,6 +84,7 @@ fn latency(name: &str, target: &mut Target, quick: bool, report: &mut Report) {
         streams: (0..users).collect(),
         hears: Hears::Own,
         rate: 100.0,
+        warm_up: if quick { 2 } else { 200 },
         events: if quick { 50 } else { 2_000 },
         to: |number, users| To::User((number.wrapping_mul(7_919) % u64::from(users)) as u32),
         users,

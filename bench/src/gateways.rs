@@ -46,7 +46,7 @@ async fn once(gateways: u32, events: u64, report: &mut Report) {
     }
     let publisher = Publisher::connect(&target).await;
     let cpu = target.cpu();
-    publish_at(&publisher, &shared, 100.0, events, |_| To::Everyone).await;
+    publish_at(&publisher, &shared, 100.0, 0..events, |_| To::Everyone).await;
     let expected = u64::from(gateways) * events;
     let received = || shared.received.load(Ordering::Relaxed);
     let deadline = Instant::now() + PATIENCE;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    ops::Range,
     sync::{Arc, atomic::Ordering, mpsc},
     time::{Duration, Instant},
 };
@@ -22,6 +23,11 @@ pub struct Load {
     pub hears: Hears,
     /// Events a second.
     pub rate: f64,
+    /// Events that come before those that are measured, and count for the verdict alone: what a process
+    /// does for the first time (its code is not in memory yet, nor are its allocator's pages) is no part
+    /// of what an event costs.
+    pub warm_up: u64,
+    /// Events that are measured.
     pub events: u64,
     /// For whom the event of this number is.
     pub to: fn(u64, u32) -> To,
@@ -39,6 +45,8 @@ pub struct Outcome {
     pub streams: usize,
     pub expected: u64,
     pub received: u64,
+    /// Of those, what came of the events that were measured.
+    pub measured: u64,
     pub repeated: u64,
     pub ended: u64,
     /// Server processes that ended.
@@ -48,14 +56,16 @@ pub struct Outcome {
     pub cpu: Vec<(&'static str, Duration)>,
     pub events: u64,
     pub connecting: Connecting,
-    /// Bytes of memory for each open stream, idle.
+    /// Bytes of the servers' memory with the first streams open.
+    pub begun: u64,
+    /// Bytes of memory for each idle stream beyond those.
     pub memory: f64,
 }
 
 impl Outcome {
     /// Microseconds of the servers' CPU time for each delivery.
     pub fn cpu_per_delivery(&self) -> f64 {
-        micros(self.cpu.iter().map(|(_, time)| *time).sum()) / self.received.max(1) as f64
+        micros(self.cpu.iter().map(|(_, time)| *time).sum()) / self.measured.max(1) as f64
     }
 
     /// Microseconds of the servers' CPU time for each event.
@@ -99,11 +109,18 @@ async fn put(target: &mut Target, load: &Load) -> Outcome {
         .streams
         .iter()
         .map(|user| (*user, target.stream_request(*user, load.hears, None)));
-    let before = target.pss();
-    let (mut streams, connecting) =
-        readers::connect(target.http, requests.collect(), AT_ONCE, ready(target)).await;
+    let mut requests: Vec<(u32, String)> = requests.collect();
+    // The first ones take what is taken once: code, and room for connecting.
+    let others = requests.split_off((requests.len() / 4).min(AT_ONCE));
+    let connect = |requests| readers::connect(target.http, requests, AT_ONCE, ready(target));
+    let (mut streams, first) = connect(requests).await;
     tokio::time::sleep(load.settle).await;
-    let memory = target.pss().saturating_sub(before) as f64 / streams.len().max(1) as f64;
+    let begun = target.pss();
+    let (more, connecting) = connect(others).await;
+    tokio::time::sleep(load.settle).await;
+    let memory = target.pss().saturating_sub(begun) as f64 / more.len().max(1) as f64;
+    streams.extend(more);
+    let connecting = connecting.and(first);
 
     // Streams that are stuck stay open, and are not read.
     let mut stuck = Vec::new();
@@ -128,28 +145,30 @@ async fn put(target: &mut Target, load: &Load) -> Outcome {
         To::Everyone => open,
         To::User(user) => of_user.get(&user).copied().unwrap_or(0),
     };
-    let expected: u64 = (0..load.events).map(expected_of).sum();
     let publisher = publish_apart(target, load, &shared);
+    let expected_of = |numbers: &Range<u64>| numbers.clone().map(expected_of).sum::<u64>();
+    let warm_up = 0..load.warm_up;
+    let measured = load.warm_up..load.warm_up + load.events;
+    let warmed_up = expected_of(&warm_up);
+    let expected = warmed_up + expected_of(&measured);
+    publisher
+        .publish(warm_up, load.rate, &shared, warmed_up)
+        .await;
+    let came = shared.received.load(Ordering::Relaxed);
+    shared.latencies.lock().expect("no panic").reset();
     let cpu_before = target.cpu();
-    publisher.begin();
-    let mut deadline =
-        Instant::now() + LAST + Duration::from_secs_f64(load.events as f64 / load.rate);
-    let mut seen = 0;
-    while shared.received.load(Ordering::Relaxed) < expected && Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        let received = shared.received.load(Ordering::Relaxed);
-        if received > seen {
-            (seen, deadline) = (received, deadline.max(Instant::now() + LAST));
-        }
-    }
-    publisher.wait();
+    publisher
+        .publish(measured, load.rate, &shared, expected)
+        .await;
     let cpu = target.cpu_since(&cpu_before);
+    let measured = shared.received.load(Ordering::Relaxed) - came;
     publisher.close();
     shared.stop.cancel();
     let mut outcome = Outcome {
         streams: load.streams.len(),
         expected,
         received: 0,
+        measured,
         repeated: 0,
         ended: shared.ended.load(Ordering::Relaxed),
         dead: target.dead(),
@@ -157,6 +176,7 @@ async fn put(target: &mut Target, load: &Load) -> Outcome {
         cpu,
         events: load.events,
         connecting,
+        begun,
         memory,
     };
     while let Some(done) = reading.join_next().await {
@@ -168,26 +188,33 @@ async fn put(target: &mut Target, load: &Load) -> Outcome {
     outcome
 }
 
-/// A thread that publishes once it may begin, and keeps its connection open until it is closed: a
+/// A thread that publishes what it is told to, and keeps its connection open until it is closed: a
 /// server that gives a connection a thread (the floor) would lose that thread's CPU time with it.
 struct Apart {
-    begin: mpsc::Sender<()>,
+    numbers: mpsc::Sender<Range<u64>>,
     published: mpsc::Receiver<()>,
     thread: std::thread::JoinHandle<()>,
 }
 
 impl Apart {
-    fn begin(&self) {
-        let _ = self.begin.send(());
-    }
-
-    /// Until all is published.
-    fn wait(&self) {
+    /// Publishes the events of these numbers, until so many have been received, or no more come.
+    async fn publish(&self, numbers: Range<u64>, rate: f64, shared: &Shared, expected: u64) {
+        let takes = Duration::from_secs_f64((numbers.end - numbers.start) as f64 / rate);
+        let _ = self.numbers.send(numbers);
+        let mut deadline = Instant::now() + LAST + takes;
+        let mut seen = 0;
+        while shared.received.load(Ordering::Relaxed) < expected && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let received = shared.received.load(Ordering::Relaxed);
+            if received > seen {
+                (seen, deadline) = (received, deadline.max(Instant::now() + LAST));
+            }
+        }
         self.published.recv().expect("published");
     }
 
     fn close(self) {
-        drop(self.begin);
+        drop(self.numbers);
         self.thread.join().expect("no panic");
     }
 }
@@ -204,20 +231,18 @@ fn publish_apart(target: &Target, load: &Load, shared: &Arc<Shared>) -> Apart {
             .expect("connected")
     });
     let (load, shared) = (load.clone(), shared.clone());
-    let (begin, begins) = mpsc::channel();
+    let (numbers, asked) = mpsc::channel();
     let (done, published) = mpsc::channel();
     let thread = std::thread::spawn(move || {
-        if begins.recv().is_err() {
-            return;
-        }
-        let to = |number| (load.to)(number, load.users);
-        runtime.block_on(publish_at(&publisher, &shared, load.rate, load.events, to));
-        let _ = done.send(());
         // Until it is closed.
-        let _ = begins.recv();
+        while let Ok(numbers) = asked.recv() {
+            let to = |number| (load.to)(number, load.users);
+            runtime.block_on(publish_at(&publisher, &shared, load.rate, numbers, to));
+            let _ = done.send(());
+        }
     });
     Apart {
-        begin,
+        numbers,
         published,
         thread,
     }

@@ -1,6 +1,6 @@
 //! Publishing at a fixed rate: an event that is late is counted as late from when it was due.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use mercurio_proto::v1::{
     Everyone, PublishRequest, Recipients, notification_service_client::NotificationServiceClient,
@@ -144,18 +144,19 @@ async fn read_answer(socket: &mut TcpStream) {
 /// Bytes of an event's data.
 const DATA: usize = 160;
 
-/// Publishes `count` events, `rate` a second, none waiting for the one before.
+/// Publishes the events of these numbers, `rate` a second, none waiting for the one before.
 pub async fn publish_at(
     publisher: &Publisher,
     shared: &Arc<Shared>,
     rate: f64,
-    count: u64,
+    numbers: Range<u64>,
     mut to: impl FnMut(u64) -> To,
 ) {
     let begin = Instant::now();
     let mut running = JoinSet::new();
-    for number in 0..count {
-        let due = begin + Duration::from_secs_f64(number as f64 / rate);
+    let first = numbers.start;
+    for number in numbers {
+        let due = begin + Duration::from_secs_f64((number - first) as f64 / rate);
         sleep_until(due).await;
         let since = due.into_std().saturating_duration_since(shared.start);
         let to = to(number);

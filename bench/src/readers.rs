@@ -95,6 +95,17 @@ pub struct Connecting {
     pub refused: u64,
 }
 
+impl Connecting {
+    /// One after the other.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            took: self.took + other.took,
+            slowest: self.slowest.max(other.slowest),
+            refused: self.refused + other.refused,
+        }
+    }
+}
+
 /// Opens a stream for each request, so many at a time, and waits for `ready` in each.
 pub async fn connect(
     to: SocketAddr,

@@ -39,6 +39,7 @@ pub struct Line {
     pub p50: Spread,
     pub p99: Spread,
     pub max: Spread,
+    pub begun: Spread,
     pub memory: Spread,
     pub connects: Spread,
     pub slowest: Spread,
@@ -72,7 +73,7 @@ impl Line {
         let processes = outcomes.first().map_or(&[][..], |outcome| &outcome.cpu);
         let of_process = processes.iter().enumerate().map(|(at, (name, _))| {
             let of = |outcome: &Outcome| {
-                load::micros(outcome.cpu[at].1) / outcome.received.max(1) as f64
+                load::micros(outcome.cpu[at].1) / outcome.measured.max(1) as f64
             };
             (*name, Spread::of(outcomes.iter().map(of)))
         });
@@ -83,6 +84,7 @@ impl Line {
             p50: spread(|outcome| outcome.latencies.value_at_quantile(0.5) as f64 / 1e6),
             p99: spread(|outcome| outcome.latencies.value_at_quantile(0.99) as f64 / 1e6),
             max: spread(|outcome| outcome.latencies.max() as f64 / 1e6),
+            begun: spread(|outcome| outcome.begun as f64 / 1024.0 / 1024.0),
             memory: spread(|outcome| outcome.memory / 1024.0),
             connects: spread(|outcome| {
                 outcome.streams as f64 / outcome.connecting.took.as_secs_f64()

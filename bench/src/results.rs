@@ -103,7 +103,7 @@ pub fn markdown(section: &Section) -> String {
     text
 }
 
-const COLUMNS: [&str; 14] = [
+const COLUMNS: [&str; 15] = [
     "",
     "CPU µs a delivery",
     "÷ nchan",
@@ -114,6 +114,7 @@ const COLUMNS: [&str; 14] = [
     "p50 ms",
     "p99 ms",
     "max ms",
+    "MiB to begin with",
     "KiB a stream",
     "÷ nchan",
     "connected/s",
@@ -150,6 +151,7 @@ fn put_table(text: &mut String, workload: Workload, table: &Table) {
             line.p50.show(),
             line.p99.show(),
             line.max.show(),
+            line.begun.show(),
             line.memory.show(),
             line.memory.over(nchan.map(|line| line.memory)),
             line.connects.show(),

@@ -86,6 +86,7 @@ impl Workload {
                 streams: (0..5_000).collect(),
                 hears: Hears::Own,
                 rate: 1_000.0,
+                warm_up: warm_up(1_000.0),
                 events: 10_000,
                 to: |number, users| {
                     To::User((number.wrapping_mul(7_919) % u64::from(users)) as u32)
@@ -114,11 +115,17 @@ impl Workload {
 /// What servers may still do once all streams are open, before their memory is measured.
 const SETTLE: Duration = Duration::from_secs(1);
 
+/// Events of the seconds in which processes do things for the first time.
+fn warm_up(rate: f64) -> u64 {
+    (rate * 3.0).ceil() as u64
+}
+
 fn broadcast(streams: u32, rate: f64, events: u64) -> Load {
     Load {
         streams: (0..streams).collect(),
         hears: Hears::Everyone,
         rate,
+        warm_up: warm_up(rate),
         events,
         to: |_, _| To::Everyone,
         users: streams,
@@ -136,6 +143,7 @@ fn mixed() -> Load {
         streams: (0..users).chain(tabs).collect(),
         hears: Hears::Both,
         rate: 20.0,
+        warm_up: warm_up(20.0),
         events: 200,
         to: |number, users| match number % 10 {
             0 => To::Everyone,
@@ -159,6 +167,7 @@ fn shrunk(load: Load, quick: bool) -> Load {
             .into_iter()
             .filter(|user| *user < users)
             .collect(),
+        warm_up: load.warm_up.min(2),
         events: (load.events / 10).clamp(1, 500),
         users,
         settle: Duration::ZERO,

@@ -4,10 +4,14 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::{line::Line, mailbox::End, sse::Event};
 
 /// Streams that are written to in one go, before others have their turn.
 const ROUND: usize = 64;
+/// Of those, whose memory is asked for together, before they are written to one after the other.
+const TOGETHER: usize = 16;
 
 /// A line on loan from its mailbox, for one entry. It goes back when this is dropped; without the entry, its
 /// stream is cut, and who reads it resumes: no other entry may take its place.
@@ -25,9 +29,15 @@ impl Loan {
         }
     }
 
-    fn deliver(mut self, event: &Event) {
+    fn touch(&self) {
+        if let Some(line) = &self.line {
+            line.touch();
+        }
+    }
+
+    fn deliver(mut self, event: &Event, now: Instant) {
         if let Some(line) = &mut self.line {
-            line.deliver(event, true);
+            line.deliver(event, true, now);
             self.is_delivered = true;
         }
     }
@@ -55,8 +65,13 @@ pub(crate) fn bring(event: &Arc<Event>, mut loans: Vec<Loan>) {
     write(event, loans);
 }
 
-fn write(event: &Event, loans: Vec<Loan>) {
-    for loan in loans {
-        loan.deliver(event);
+fn write(event: &Event, mut loans: Vec<Loan>) {
+    let now = Instant::now();
+    while !loans.is_empty() {
+        let some = loans.drain(..loans.len().min(TOGETHER));
+        some.as_slice().iter().for_each(Loan::touch);
+        for loan in some {
+            loan.deliver(event, now);
+        }
     }
 }

@@ -132,7 +132,7 @@ impl Delivery {
             };
             match mail {
                 Mail::Event(event) => {
-                    line.deliver(&event, !more);
+                    line.deliver(&event, !more, Instant::now());
                     if !line.out.is_empty() && (!more || line.out.len() >= SLICES) {
                         return Poll::Ready(Ok(()));
                     }

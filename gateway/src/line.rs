@@ -7,6 +7,7 @@
 
 use std::{
     collections::VecDeque,
+    hint::black_box,
     io::{self, IoSlice},
     task::{Context as Task, Poll, ready},
 };
@@ -68,13 +69,21 @@ impl Line {
             && self.feed.is_live()
     }
 
+    /// Reads what [`Line::deliver`] is going to need: of several lines in a row, the processor fetches it
+    /// all at once, where it would wait for each.
+    pub fn touch(&self) {
+        self.feed.mailbox().touch();
+        let client = self.feed.client().slice(true).first();
+        black_box((self.feed.sent(), self.taken, client.copied()));
+    }
+
     pub fn is_ending(&self) -> bool {
         self.ending.is_some()
     }
 
     /// Writes an entry, if it is `alone`, or leaves to `out` what the socket doesn't take. What is wrong
     /// with the socket, the next write finds too.
-    pub fn deliver(&mut self, event: &Event, alone: bool) {
+    pub fn deliver(&mut self, event: &Event, alone: bool, now: Instant) {
         if !self.feed.wants(event) {
             return;
         }
@@ -85,7 +94,7 @@ impl Line {
         };
         if is_all {
             self.taken += written as u64;
-            self.quiet_since = Instant::now();
+            self.quiet_since = now;
             return;
         }
         let frames = event.frames(self.feed.client());

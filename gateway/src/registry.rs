@@ -73,6 +73,15 @@ struct User {
     waiting: Vec<oneshot::Sender<()>>,
 }
 
+impl User {
+    fn touch(&self) {
+        self.mailboxes.iter().for_each(|mailbox| mailbox.touch());
+    }
+}
+
+/// Users whose memory is asked for together, before they are gone through.
+const TOGETHER: usize = 16;
+
 /// Of a user, the id and the mailboxes' list apart.
 #[cfg(test)]
 pub(crate) const USER_BYTES: usize = size_of::<(Arc<str>, User)>();
@@ -166,9 +175,14 @@ impl Registry {
     /// An entry for its audience: to how many streams it goes, and those that it is to be written to
     /// at once.
     pub fn dispatch(&self, recipients: &[String], event: &Arc<Event>) -> (u64, Vec<Loan>) {
-        let mut handed = 0;
-        let mut loans = Vec::new();
-        let push = |user: &User| {
+        let mut inner = self.inner.lock();
+        inner.hear(event.cursor);
+        let users = match recipients.len() {
+            0 => inner.users.len(),
+            some => some.min(inner.users.len()),
+        };
+        let (mut handed, mut loans) = (0, Vec::with_capacity(users));
+        let mut push = |user: &User| {
             for mailbox in &user.mailboxes {
                 match mailbox.push(event, self.limits.mailbox) {
                     Handed::In => {}
@@ -178,10 +192,14 @@ impl Registry {
             }
             handed += user.mailboxes.len() as u64;
         };
-        let mut inner = self.inner.lock();
-        inner.hear(event.cursor);
         if recipients.is_empty() {
-            inner.users.values().for_each(push);
+            let mut rest = inner.users.as_slice();
+            while !rest.is_empty() {
+                let (some, others) = rest.split_at(rest.len().min(TOGETHER));
+                some.values().for_each(User::touch);
+                some.values().for_each(&mut push);
+                rest = others;
+            }
         } else {
             recipients
                 .iter()

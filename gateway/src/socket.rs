@@ -8,6 +8,7 @@ use std::{
 };
 
 use mercurio_net::Stream;
+use rustix::net::{SendFlags, send};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -25,10 +26,11 @@ impl From<TcpStream> for Socket {
 }
 
 impl Socket {
-    /// Writes what is taken at once.
+    /// Writes what is taken at once. The kernel is asked whatever tokio has noted of the socket, which
+    /// would be more memory to look at; [`Socket::poll_write`] waits for what it does not take.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Plain(socket) => socket.try_write(bytes),
+            Self::Plain(socket) => Ok(send(socket, bytes, SendFlags::NOSIGNAL)?),
             // Written together with what comes, and flushed.
             Self::Other(_) => Err(io::ErrorKind::WouldBlock.into()),
         }
