@@ -30,7 +30,8 @@ impl Socket {
     /// would be more memory to look at; [`Socket::poll_write`] waits for what it does not take.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Plain(socket) => Ok(send(socket, bytes, SendFlags::NOSIGNAL)?),
+            // It doesn't block, and SIGPIPE is ignored, as in each program of Rust's.
+            Self::Plain(socket) => Ok(send(socket, bytes, SendFlags::empty())?),
             // Written together with what comes, and flushed.
             Self::Other(_) => Err(io::ErrorKind::WouldBlock.into()),
         }

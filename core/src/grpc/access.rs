@@ -104,7 +104,7 @@ where
         let span = span(&request, &request_id);
         let call = Call::default();
         let mut line = Line {
-            method: request.uri().path().chars().take(METHOD_MAX).collect(),
+            method: shortened(request.uri().path()).into(),
             request_id,
             remote: request
                 .extensions()
@@ -178,7 +178,7 @@ impl HttpBody for Logged {
 /// The line of a call; written when it is dropped.
 struct Line {
     request_id: String,
-    method: String,
+    method: Box<str>,
     remote: Option<SocketAddr>,
     call: Call,
     /// On its connection.
@@ -217,7 +217,7 @@ impl Drop for Line {
                     $level,
                     request_id = self.request_id,
                     user,
-                    method = self.method,
+                    method = &*self.method,
                     code = name(code),
                     reason,
                     duration_ms = milliseconds(self.started.elapsed()),
@@ -232,6 +232,11 @@ impl Drop for Line {
             false => line!(tracing::Level::INFO),
         }
     }
+}
+
+/// As much of a method's name as is logged.
+fn shortened(method: &str) -> &str {
+    &method[..method.floor_char_boundary(METHOD_MAX)]
 }
 
 /// To the microsecond.

@@ -187,7 +187,7 @@ impl Journal {
         // A rare large batch is not kept in memory.
         buffer.shrink_to(AHEAD_BYTES as usize);
         self.frame = buffer;
-        written.map_err(StoreError::io("write", &self.path()))?;
+        written.map_err(|error| StoreError::io("write", &self.path())(error))?;
         self.next = frame.through() + 1;
         self.progress.note(frame);
         if self.durability == Durability::Here {
