@@ -34,7 +34,7 @@ pub struct Load {
     pub users: u32,
     /// Every so many streams there is one that does not read, of users that nobody else is.
     pub stuck_every: Option<usize>,
-    /// Between the last stream's opening and measuring the memory.
+    /// Between the last stream's opening and measuring the memory, which is done twice.
     pub settle: Duration,
 }
 
@@ -52,7 +52,7 @@ pub struct Outcome {
     /// Server processes that ended.
     pub dead: u64,
     pub latencies: Latencies,
-    /// Of each server process, while events were published and delivered.
+    /// Of each server process, while the measured events were published and delivered.
     pub cpu: Vec<(&'static str, Duration)>,
     pub events: u64,
     pub connecting: Connecting,

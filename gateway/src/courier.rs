@@ -11,7 +11,7 @@ use crate::{line::Line, mailbox::End, sse::Event};
 /// Streams that are written to in one go, before others have their turn.
 const ROUND: usize = 64;
 /// Of those, whose memory is asked for together, before they are written to one after the other.
-const TOGETHER: usize = 16;
+const TOUCHED: usize = 16;
 
 /// A line on loan from its mailbox, for one entry. It goes back when this is dropped; without the entry, its
 /// stream is cut, and who reads it resumes: no other entry may take its place.
@@ -68,7 +68,7 @@ pub(crate) fn bring(event: &Arc<Event>, mut loans: Vec<Loan>) {
 fn write(event: &Event, mut loans: Vec<Loan>) {
     let now = Instant::now();
     while !loans.is_empty() {
-        let some = loans.drain(..loans.len().min(TOGETHER));
+        let some = loans.drain(..loans.len().min(TOUCHED));
         some.as_slice().iter().for_each(Loan::touch);
         for loan in some {
             loan.deliver(event, now);

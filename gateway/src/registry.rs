@@ -80,7 +80,7 @@ impl User {
 }
 
 /// Users whose memory is asked for together, before they are gone through.
-const TOGETHER: usize = 16;
+const TOUCHED: usize = 16;
 
 /// Of a user, the id and the mailboxes' list apart.
 #[cfg(test)]
@@ -175,13 +175,14 @@ impl Registry {
     /// An entry for its audience: to how many streams it goes, and those that it is to be written to
     /// at once.
     pub fn dispatch(&self, recipients: &[String], event: &Arc<Event>) -> (u64, Vec<Loan>) {
+        // Before the lock: a loan that is dropped may want it.
+        let (mut handed, mut loans) = (0, Vec::new());
         let mut inner = self.inner.lock();
         inner.hear(event.cursor);
-        let users = match recipients.len() {
+        loans.reserve(match recipients.len() {
             0 => inner.users.len(),
             some => some.min(inner.users.len()),
-        };
-        let (mut handed, mut loans) = (0, Vec::with_capacity(users));
+        });
         let mut push = |user: &User| {
             for mailbox in &user.mailboxes {
                 match mailbox.push(event, self.limits.mailbox) {
@@ -195,7 +196,7 @@ impl Registry {
         if recipients.is_empty() {
             let mut rest = inner.users.as_slice();
             while !rest.is_empty() {
-                let (some, others) = rest.split_at(rest.len().min(TOGETHER));
+                let (some, others) = rest.split_at(rest.len().min(TOUCHED));
                 some.values().for_each(User::touch);
                 some.values().for_each(&mut push);
                 rest = others;

@@ -37,7 +37,7 @@ impl Socket {
         }
     }
 
-    /// As [`Socket::try_write`], of several pieces.
+    /// Writes what is taken at once of several pieces, if tokio takes the socket for ready.
     pub fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Plain(socket) => socket.try_write_vectored(slices),
