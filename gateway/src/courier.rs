@@ -10,8 +10,8 @@ use crate::{line::Line, mailbox::End, sse::Event};
 
 /// Streams that are written to in one go, before others have their turn.
 const ROUND: usize = 64;
-/// Of those, whose memory is asked for together, before they are written to one after the other.
-const TOUCHED: usize = 16;
+/// Streams or users whose memory is asked for together, before they are gone through one after the other.
+pub(crate) const TOUCHED: usize = 16;
 
 /// A line on loan from its mailbox, for one entry. It goes back when this is dropped; without the entry, its
 /// stream is cut, and who reads it resumes: no other entry may take its place.

@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     closing::Closing,
-    courier::Loan,
+    courier::{Loan, TOUCHED},
     error::ApiError,
     lease::{Lease, Token, Wanted},
     mailbox::{End, Handed, Mailbox},
@@ -78,9 +78,6 @@ impl User {
         self.mailboxes.iter().for_each(|mailbox| mailbox.touch());
     }
 }
-
-/// Users whose memory is asked for together, before they are gone through.
-const TOUCHED: usize = 16;
 
 /// Of a user, the id and the mailboxes' list apart.
 #[cfg(test)]
